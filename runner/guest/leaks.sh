@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# leaks.sh begin|end: what the modules left behind in between.
+#
+# With kmemleak, `end` asks for unreferenced objects.  Without it, both print
+# the objects that each slab cache has, shrunk first so that the objects which
+# the allocator itself keeps at hand are not counted; the runner compares.
+
+kmemleak=/sys/kernel/debug/kmemleak
+
+if [ -e $kmemleak ]; then
+	if [ "$1" = begin ]; then
+		echo clear > $kmemleak
+	else
+		# An object is suspected only when it is older than five seconds and
+		# two scans find no pointer to it.
+		sleep 6
+		echo scan > $kmemleak
+		sleep 1
+		echo scan > $kmemleak
+		say "kmemleak: $(grep -c '^unreferenced object' $kmemleak) unreferenced objects"
+		head -n 40 $kmemleak | while read -r line; do say "kmemleak: $line"; done
+	fi
+else
+	# What is freed after a grace period comes late.
+	sleep 1
+	for cache in /sys/kernel/slab/*/shrink; do echo 1 > "$cache" 2> /dev/null; done
+	sed '1,2d' /proc/slabinfo | while read -r name active rest; do
+		say "slab $1 $name $active"
+	done
+fi

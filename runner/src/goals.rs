@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The words after `make`, and what each does.
+
+use crate::kernel;
+use crate::paths::{Paths, var};
+use crate::say::{Result, Times, problem, step};
+use crate::stage::Stage;
+use crate::{doctor, house, run, test};
+
+/// A goal: the word, one line of help, and the work.
+struct Goal<W> {
+    word: &'static str,
+    help: &'static str,
+    work: W,
+}
+
+type Work = fn(&Paths, &mut Times) -> Result<()>;
+type StageWork = fn(&Paths, &Stage, &mut Times) -> Result<()>;
+
+const EVERYBODY: &[Goal<Work>] = &[
+    Goal { word: "help", help: "this page", work: help },
+    Goal {
+        word: "doctor",
+        help: "what is here, what is missing, and how to get it",
+        work: doctor::show,
+    },
+    Goal { word: "kernel", help: "build both kernels ahead", work: kernel::build_all },
+    Goal {
+        word: "kernel-pack",
+        help: "put the built kernels into a file for other machines",
+        work: kernel::make_pack,
+    },
+    Goal {
+        word: "test",
+        help: "all tests; the last line is `N passed, N failed`",
+        work: test::all,
+    },
+    Goal { word: "clean", help: "remove build/ (kernels and tools stay)", work: house::clean },
+    Goal {
+        word: "uninstall",
+        help: "list what lies outside this folder, ask, remove it",
+        work: house::uninstall,
+    },
+];
+
+const VERBS: &[Goal<StageWork>] = &[
+    Goal {
+        word: "run",
+        help: "run it in a VM: its log, the verdict on it, a timeline",
+        work: run::run,
+    },
+    Goal { word: "shell", help: "a guest to type in, with the module at hand", work: run::shell },
+    Goal {
+        word: "timeline",
+        help: "the timeline of the last run again, and as a picture",
+        work: run::timeline,
+    },
+    Goal { word: "bless", help: "record a run anew: recorded.dmesg", work: run::bless },
+];
+
+const VARIABLES: &[(&str, &str)] = &[
+    ("KERNEL=fast|debug", "which kernel (debug: every check on, the default)"),
+    ("ARGS=\"cco_ms=2000\"", "parameters for the module"),
+    ("SCALE=original", "another speed of the same story, where a stage has one"),
+    ("MODULE=name", "another module of the stage"),
+    ("SCRIPT=name", "another script of the stage's guest/ folder"),
+    ("CPUS=4", "CPUs of the guest (2)"),
+    ("ACCEL=tcg|kvm", "what runs the guest (KVM where it works)"),
+    ("DEADLINE=600", "seconds that a guest may take to boot, and for its work"),
+    ("KDIR=dir", "a built kernel of your own"),
+    ("KERNEL_PACK=file", "kernels that another machine built"),
+    ("KERNEL_TARBALL=file", "the kernel's source from a file"),
+    ("KERNEL_FROM=debian|kernel.org", "where the source comes from (Debian's package on Debian)"),
+    ("KERNEL_MIRROR=url", "another folder with kernel.org's tarball and its sha256sums.asc"),
+    ("RUSTC=path", "the compiler of kernel and modules"),
+];
+
+/// Does what the words say, in their order.
+pub fn run(words: Vec<String>) -> Result<()> {
+    let paths = Paths::find()?;
+    let mut times = Times::default();
+    let mut words = words.into_iter().peekable();
+    if words.peek().is_none() {
+        return help(&paths, &mut times);
+    }
+    while let Some(word) = words.next() {
+        if word.starts_with("stage-") {
+            let stage = Stage::get(&paths, &word)?;
+            let mut verbs: Vec<_> = vec![];
+            while let Some(verb) = words.next_if(|next| !next.starts_with("stage-")) {
+                verbs.push(find(VERBS, &verb).ok_or_else(|| unknown_verb(&word, &verb))?);
+            }
+            if verbs.is_empty() {
+                run::build(&paths, &stage, &mut times)?;
+            }
+            for verb in verbs {
+                (verb.work)(&paths, &stage, &mut times)?;
+            }
+        } else if let Some(goal) = find(EVERYBODY, &word) {
+            (goal.work)(&paths, &mut times)?;
+        } else if find(VERBS, &word).is_some() {
+            return Err(problem(
+                format!("`make {word}` of which stage?"),
+                "",
+                format!("make stage-1 {word}"),
+            ));
+        } else {
+            return Err(problem(
+                format!("there is no goal `{word}`"),
+                "",
+                "`make help` lists all goals, `make stage-1 run` runs the first stage",
+            ));
+        }
+    }
+    times.print();
+    Ok(())
+}
+
+fn find<W>(goals: &'static [Goal<W>], word: &str) -> Option<&'static Goal<W>> {
+    goals.iter().find(|goal| goal.word == word)
+}
+
+fn unknown_verb(stage: &str, verb: &str) -> miette::Report {
+    let list: Vec<_> =
+        VERBS.iter().map(|v| format!("  make {stage} {:10} {}", v.word, v.help)).collect();
+    problem(
+        format!("`{stage}` does not know `{verb}`"),
+        list.join("\n"),
+        format!("make {stage} run"),
+    )
+}
+
+fn help(paths: &Paths, _: &mut Times) -> Result<()> {
+    step(
+        "RCU in the Linux kernel, in Rust: five stages, each a module that runs in a VM.\n\nBegin with\n\n  make stage-1 run\n\nThe stages",
+    );
+    for stage in Stage::all(paths)? {
+        step(format!("  stage-{}         {}", stage.number, stage.about.title));
+    }
+    step("\nA stage: make stage-N ...\n  (nothing)       build it");
+    for verb in VERBS {
+        step(format!("  {:15} {}", verb.word, verb.help));
+    }
+    step("\nEverybody: make ...");
+    for goal in EVERYBODY {
+        step(format!("  {:15} {}", goal.word, goal.help));
+    }
+    step("\nVariables, after the goals: make stage-1 run KERNEL=fast");
+    for (name, about) in VARIABLES {
+        step(format!("  {name:30} {about}"));
+    }
+    Ok(())
+}
+
+/// The parameters for the module: `SCALE=`'s, then `ARGS=`, which win.
+pub fn module_args(stage: &Stage) -> Result<String> {
+    let mut args = scale(stage)?.map(|s| s.args.clone()).unwrap_or_default();
+    if let Some(given) = var("ARGS") {
+        // They go through the guest's shell.
+        if let Some(bad) =
+            given.chars().find(|c| !c.is_ascii_alphanumeric() && !" =_,.-".contains(*c))
+        {
+            return Err(problem(
+                format!("ARGS has a `{bad}`"),
+                "Module parameters are words like cco_ms=2000.",
+                "make stage-1 run ARGS=\"cco_ms=2000 gap_ms=100\"",
+            ));
+        }
+        args = format!("{args} {given}");
+    }
+    Ok(args.trim().to_owned())
+}
+
+/// The stage's entry for `SCALE=`.
+pub fn scale(stage: &Stage) -> Result<Option<&crate::stage::Scale>> {
+    let Some(name) = var("SCALE") else { return Ok(None) };
+    stage.about.scale.get(&name).map(Some).ok_or_else(|| {
+        let known: Vec<_> = stage
+            .about
+            .scale
+            .iter()
+            .map(|(name, s)| format!("  SCALE={name}: {}", s.about))
+            .collect();
+        problem(
+            format!("stage {} has no scale `{name}`", stage.number),
+            known.join("\n"),
+            "leave SCALE= away for the default",
+        )
+    })
+}

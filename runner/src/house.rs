@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Tidying up: what is in `build/`, and what lies outside the checkout.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use crate::paths::Paths;
+use crate::say::{Doing, Result, Times, problem, step};
+use crate::tools::{Host, installed_packages};
+
+/// `make clean`
+pub fn clean(paths: &Paths, _: &mut Times) -> Result<()> {
+    if paths.build.exists() {
+        for entry in std::fs::read_dir(&paths.build).doing(|| "read build/".into())?.flatten() {
+            // The runner itself is running.
+            if entry.file_name() != "runner" {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    step(format!(
+        "removed what was built here; kernels and tools stay in {} (`make uninstall` removes them)",
+        paths.cache.display()
+    ));
+    Ok(())
+}
+
+/// `make uninstall`
+pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
+    let packages = installed_packages(paths);
+    step("Outside this folder the workshop has");
+    if paths.cache.exists() {
+        step(format!(
+            "  {}  ({} MB: kernels, sources, tools)",
+            paths.cache.display(),
+            size(&paths.cache) >> 20
+        ));
+    }
+    if !packages.is_empty() {
+        step(format!("  packages that it installed: {}", packages.join(" ")));
+    }
+    if !paths.cache.exists() && packages.is_empty() {
+        step("  nothing");
+        return Ok(());
+    }
+    if paths.cache.exists() && ask("remove the folder?")? {
+        remove(&paths.cache)?;
+        step("removed");
+    }
+    if let Some(command) =
+        Host::this().family.remove_command(&packages).filter(|_| !packages.is_empty())
+    {
+        step(format!(
+            "The packages may be in use by others by now; this removes them:\n\n  {}{command}",
+            if Host::this().is_root { "" } else { "sudo " }
+        ));
+    }
+    step(format!("\nThe rest is this folder: rm -r {}", paths.root.display()));
+    Ok(())
+}
+
+/// Asks; no terminal, no answer, no removal.
+fn ask(question: &str) -> Result<bool> {
+    print!("{question} [y/N] ");
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(0) | Err(_) => Err(problem(
+            "nobody answered",
+            "Nothing was removed.",
+            "call `make uninstall` on a terminal, or `echo y | make uninstall`",
+        )),
+        Ok(_) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+        .doing(|| format!("remove {}", path.display()))
+}
+
+/// Bytes of a folder's files.
+fn size(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => size(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

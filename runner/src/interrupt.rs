@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Ctrl-C, and how nothing is left running after it.
+//!
+//! A signal only sets a flag; the loops of the runner look at it and leave by
+//! the ordinary way, so that temporary folders and children go as they always
+//! go.  What must die with the runner even when that is killed outright gets
+//! [`die_with_parent`].
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
+use nix::unistd::Pid;
+
+use crate::say::{Result, problem};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn remember(_: i32) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Makes SIGINT, SIGTERM and SIGHUP set the flag instead of ending the runner.
+pub fn catch() {
+    let action = SigAction::new(SigHandler::Handler(remember), SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+}
+
+/// An error once a signal has come.
+pub fn check() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        return Err(problem(
+            "interrupted",
+            "Everything that was started has been stopped; finished parts are kept.",
+            "give the same command again to go on from here",
+        ));
+    }
+    Ok(())
+}
+
+/// Has a signal come?
+pub fn came() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Lets the kernel kill the child when the thread that spawned it ends, even by
+/// SIGKILL.  Survives an exec.
+pub fn die_with_parent(command: &mut Command) -> &mut Command {
+    // SAFETY: prctl is async-signal-safe and nothing else happens between fork and exec.
+    unsafe {
+        command
+            .pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from))
+    }
+}
+
+/// A child with all of its descendants, killed when this goes out of scope.
+pub struct Group {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Group {
+    /// Starts `command` in a process group of its own: the terminal's Ctrl-C
+    /// reaches the runner alone, which then ends the group.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        die_with_parent(command.process_group(0));
+        Ok(Self { child: command.spawn()?, ended: None })
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// How the child ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended
+    }
+
+    /// Kills all of the group now.
+    pub fn kill(&mut self) {
+        // The group's leader may be gone while a grandchild lives: signal always.
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+    }
+
+    /// Waits for the child's end.
+    pub fn wait(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.wait().ok();
+        }
+        self.ended
+    }
+
+    /// Waits for the child's end, no longer than `limit`.
+    pub fn wait_at_most(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let began = Instant::now();
+        while self.ended().is_none() && began.elapsed() < limit && !came() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.ended
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait();
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The workshop's one host program.  `make` hands it the goals it was given;
+//! [`goals`] says what each means.
+
+mod doctor;
+mod goals;
+mod house;
+mod interrupt;
+mod kernel;
+mod module;
+mod paths;
+mod run;
+mod say;
+mod session;
+mod stage;
+mod test;
+mod timeline;
+mod tools;
+mod trace;
+mod variant;
+mod verdict;
+mod vm;
+
+use std::process::ExitCode;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+fn main() -> ExitCode {
+    let result = match vm::exec_as_qemu() {
+        Some(error) => Err(error),
+        None => {
+            interrupt::catch();
+            goals::run(std::env::args().skip(1).collect())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = String::new();
+            // Not wrapped: a compiler's lines and a kernel's are to stay as they are.
+            let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+                .with_wrap_lines(false);
+            if handler.render_report(&mut text, error.as_ref()).is_err() {
+                text = format!("{error}");
+            }
+            eprint!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}

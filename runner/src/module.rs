@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Building a stage's modules with Kbuild.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::interrupt;
+use crate::kernel::{Kernel, clean_environment};
+use crate::paths::{Paths, make_dir};
+use crate::say::{Doing, Result, disk_full, problem, step};
+use crate::tools::Toolchain;
+
+/// A folder with built modules.
+pub struct Built {
+    dir: PathBuf,
+    /// What the compilers said, also where they succeeded.
+    pub said: String,
+}
+
+impl Built {
+    /// The file of a module.
+    pub fn ko(&self, module: &str) -> Result<PathBuf> {
+        let ko = self.dir.join(format!("{module}.ko"));
+        if ko.exists() {
+            return Ok(ko);
+        }
+        Err(problem(
+            format!("the build made no {module}.ko"),
+            format!("It was looked for in {}.", self.dir.display()),
+            "does the stage's Kbuild name it in obj-m?",
+        ))
+    }
+}
+
+/// Builds the modules of the sources in `from` into `build/<name>/<kernel>`.
+///
+/// `extra` are further words for make, such as `CLIPPY=1`.
+pub fn build(
+    paths: &Paths,
+    kernel: &Kernel,
+    toolchain: &Toolchain,
+    from: &Path,
+    name: &str,
+    extra: &[&str],
+) -> Result<Built> {
+    let dir = make_dir(paths.build.join(name).join(kernel.name.replace(' ', "-")))?;
+    // Two runs in two terminals: Kbuild's own files are not made for that.
+    let _lock =
+        paths.lock(&format!("module-{}", name.replace('/', "-")), "is building the same module")?;
+    let mut make = Command::new("make");
+    make.arg("-C")
+        .arg(&kernel.dir)
+        .arg(format!("M={}", from.display()))
+        .arg(format!("MO={}", dir.display()));
+    make.args(toolchain.make_args(paths)).args(extra).arg("modules").stdin(Stdio::null());
+    clean_environment(&mut make);
+    let out = make.output().doing(|| "run make".into())?;
+    interrupt::check()?;
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    let text = text.replace(&format!("{}/", paths.root.display()), "");
+    if out.status.success() {
+        return Ok(Built { dir, said: text });
+    }
+    if text.contains("No space left on device") {
+        return Err(disk_full("build the module"));
+    }
+    // The compiler's words first and whole; make's own only say it again.
+    let (make_said, compiler): (Vec<_>, Vec<_>) = text.lines().partition(|l| l.starts_with("make"));
+    step(compiler.join("\n"));
+    let what = if compiler.is_empty() { make_said.join("\n") } else { String::new() };
+    Err(problem(
+        "the module could not be built",
+        what,
+        "the compiler's message is above; mend the source and give the same command again",
+    ))
+}

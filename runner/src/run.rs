@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A stage's verbs: build, run, shell, timeline, bless.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::goals::{module_args, scale};
+use crate::kernel::{Flavour, Kernel};
+use crate::module::{self, Built};
+use crate::paths::{Paths, read, var, write};
+use crate::say::{Result, Times, note, problem, step};
+use crate::session::{self, Session, lines_of};
+use crate::stage::Stage;
+use crate::timeline::{Timeline, svg, text};
+use crate::tools::Toolchain;
+use crate::trace::log;
+use crate::verdict;
+use crate::vm::{Boot, Machine};
+
+/// The section with the story that the verdict is on.
+const STORY: &str = "load-1";
+
+/// What a stage runs on.
+pub struct Ready {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The compiler that fits it.
+    pub toolchain: Toolchain,
+    /// The stage's modules.
+    pub built: Built,
+}
+
+/// Builds a stage's modules, and all that this needs.
+pub fn ready(paths: &Paths, stage: &Stage, flavour: Flavour, times: &mut Times) -> Result<Ready> {
+    let began = Instant::now();
+    let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
+    times.add("set-up", began.elapsed());
+    let name = format!("stage-{}", stage.number);
+    let built = times
+        .part("module", || module::build(paths, &kernel, &toolchain, &stage.dir, &name, &[]))?;
+    if !built.said.is_empty() {
+        note(format!("the compilers said:\n{}", built.said));
+    }
+    Ok(Ready { kernel, toolchain, built })
+}
+
+/// `make stage-N`
+pub fn build(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let ready = ready(paths, stage, Flavour::wanted()?, times)?;
+    for module in &stage.about.modules {
+        let ko = ready.built.ko(module)?;
+        let ko = ko.strip_prefix(&paths.root).unwrap_or(&ko);
+        step(format!("built {} for Linux {}", ko.display(), ready.kernel.release));
+    }
+    step(format!(
+        "next: `make stage-{} run` loads it in a VM.  Do not load it on this machine: it may crash it.",
+        stage.number
+    ));
+    Ok(())
+}
+
+/// Boots, runs the stage's story once, and loads the module once more.
+fn play(
+    paths: &Paths,
+    stage: &Stage,
+    ready: &Ready,
+    machine: &Machine,
+    times: &mut Times,
+) -> Result<Boot> {
+    let module = stage.module()?;
+    let scale = scale(stage)?;
+    let args = module_args(stage)?;
+    let mut session = Session::new(paths, stage, &ready.built)?;
+    if let Some(scale) = scale {
+        note(format!("{}; it takes {} s at most", scale.about, scale.seconds));
+        session.raise(scale);
+    }
+    session.section(STORY, &args, &session::script(stage, module)?);
+    session.section("load-2", &args, &session::again(module));
+    let root = session.finish()?;
+    let seconds = scale.map_or(stage.about.seconds, |s| s.seconds);
+    let limit = crate::vm::session_limit(&ready.kernel, seconds);
+    let console = output(paths, stage, &ready.kernel)?.join("console.log");
+    step(format!("booting Linux {} under {} ...", ready.kernel.release, machine.accel()));
+    let mut began = None;
+    let mut took = None;
+    let mut shown = false;
+    let boot = machine.boot(&ready.kernel, &root, limit, &console, &mut |line| {
+        if line.ends_with(&format!("guest: begin {STORY}")) {
+            began = Some(Instant::now());
+            shown = true;
+        } else if line.ends_with(&format!("guest: end {STORY}")) {
+            took = began.map(|began| began.elapsed());
+            shown = false;
+        } else if shown || line.contains("guest: raised") {
+            println!("{line}");
+            let _ = std::io::stdout().flush();
+        }
+    })?;
+    let own = took.unwrap_or_default();
+    times.add("boot and power-off", boot.took.saturating_sub(own));
+    times.add("the module's own run", own);
+    Ok(boot)
+}
+
+/// `make stage-N run`
+pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let ready = ready(paths, stage, Flavour::wanted()?, times)?;
+    let machine = Machine::get(paths, &ready.kernel, times)?;
+    let module = stage.module()?;
+    let boot = play(paths, stage, &ready, &machine, times)?;
+    let story = lines_of(&boot.lines, STORY);
+    let dir = output(paths, stage, &ready.kernel)?;
+    write(&dir.join("last.dmesg"), story.join("\n") + "\n")?;
+    verdict::clean(&boot)?;
+    let contract = stage.file(module, "expected.trace");
+    // Another script tells another story.
+    if var("SCRIPT").is_none() {
+        verdict::keeps(&boot, STORY, &verdict::contract(&contract)?)?;
+        step(format!(
+            "\nVERDICT: good.  Each of the {} lines is where stages/{}/expected.trace wants it, the kernel did not complain,\n\
+             and the module was loaded and unloaded twice.\n",
+            log::events(&verdict::parse(story)).len(),
+            stage.folder,
+        ));
+    } else {
+        step(
+            "\nVERDICT: good.  The kernel did not complain, and the module was loaded and unloaded twice.\n",
+        );
+    }
+    write(
+        &paths.build.join(format!("stage-{}/last-run", stage.number)),
+        dir.display().to_string(),
+    )?;
+    timeline(paths, stage, times)?;
+    step(format!("\nthe whole console: {}", shown(paths, &boot.console)));
+    Ok(())
+}
+
+/// `make stage-N timeline`
+pub fn timeline(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
+    let no_run = || {
+        problem(
+            format!("stage {} has not been run yet", stage.number),
+            "",
+            format!("make stage-{} run", stage.number),
+        )
+    };
+    let dir = std::fs::read_to_string(paths.build.join(format!("stage-{}/last-run", stage.number)))
+        .map_err(|_| no_run())?;
+    let dir = PathBuf::from(dir);
+    let dmesg = std::fs::read_to_string(dir.join("last.dmesg")).map_err(|_| no_run())?;
+    let timeline = draw(stage, stage.module()?, &dmesg);
+    step(text(&timeline, terminal_width()));
+    let picture = dir.join("timeline.svg");
+    write(&picture, svg(&timeline))?;
+    step(format!("\nas a picture: {}", shown(paths, &picture)));
+    Ok(())
+}
+
+/// The timeline of a log.
+pub fn draw(stage: &Stage, module: &str, dmesg: &str) -> Timeline {
+    Timeline::new(&stage.about.timeline, module, &log::events(&log::parse(dmesg)))
+}
+
+/// `make stage-N bless`: a recorded run, for the book and for the tests.
+pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    for name in ["ARGS", "SCALE", "SCRIPT", "KDIR"] {
+        if var(name).is_some() {
+            return Err(problem(
+                format!("{name}= does not go with bless"),
+                "The recorded run is the default one.",
+                format!("make stage-{} bless", stage.number),
+            ));
+        }
+    }
+    let ready = ready(paths, stage, Flavour::wanted()?, times)?;
+    let machine = Machine::get(paths, &ready.kernel, times)?;
+    let module = stage.module()?;
+    let boot = play(paths, stage, &ready, &machine, times)?;
+    verdict::clean(&boot)?;
+    verdict::keeps(&boot, STORY, &verdict::contract(&stage.file(module, "expected.trace"))?)?;
+    let lines: Vec<_> = lines_of(&boot.lines, STORY)
+        .iter()
+        .filter(|l| l.contains(&format!("] {module}: ")))
+        .cloned()
+        .collect();
+    let stamp = format!(
+        "# SPDX-License-Identifier: GPL-2.0\n# A run, recorded by `make stage-{} bless`; not edited.\n# kernel: Linux {}\n# rustc: {}\n# machine: {}\n",
+        stage.number,
+        ready.kernel.release,
+        ready.toolchain.version,
+        machine.describe(),
+    );
+    let file = stage.file(module, "recorded.dmesg");
+    write(&file, stamp + &lines.join("\n") + "\n")?;
+    step(format!("recorded {} lines in {}", lines.len(), shown(paths, &file)));
+    Ok(())
+}
+
+/// `make stage-N shell`
+pub fn shell(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(problem(
+            "the shell wants a terminal",
+            "",
+            format!(
+                "call `make stage-{} shell` by hand, or `make stage-{} run` for a run without one",
+                stage.number, stage.number
+            ),
+        ));
+    }
+    let ready = ready(paths, stage, Flavour::wanted()?, times)?;
+    let machine = Machine::get(paths, &ready.kernel, times)?;
+    let session = Session::new(paths, stage, &ready.built)?;
+    let root = session.finish()?;
+    let module = stage.module()?;
+    step(format!(
+        "A shell in the guest, Linux {} under {}.  The module is there:\n\n  insmod /workshop/{module}.ko\n  dmesg | tail\n  rmmod {module}\n\nCtrl-D or `exit` powers off.",
+        ready.kernel.release,
+        machine.accel(),
+    ));
+    machine.shell(&ready.kernel, &root)
+}
+
+/// Where the output of runs goes.
+fn output(paths: &Paths, stage: &Stage, kernel: &Kernel) -> Result<PathBuf> {
+    paths.build_dir(&format!("stage-{}/run-{}", stage.number, kernel.name.replace(' ', "-")))
+}
+
+fn shown(paths: &Paths, file: &std::path::Path) -> String {
+    file.strip_prefix(&paths.root).unwrap_or(file).display().to_string()
+}
+
+/// Columns of the terminal, or a usual number.
+fn terminal_width() -> usize {
+    var("COLUMNS").and_then(|n| n.parse().ok()).filter(|n| (40..=300).contains(n)).unwrap_or(100)
+}
+
+/// The recorded run of a module.
+pub fn recorded(stage: &Stage, module: &str) -> Result<String> {
+    read(&stage.file(module, "recorded.dmesg"))
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a guest does between its first and its last word: sections, each a
+//! script between two marks in the log, so that several checks share a boot
+//! and their lines can be told apart.
+
+use crate::module::Built;
+use crate::paths::{Paths, var};
+use crate::say::{Result, problem};
+use crate::stage::{Scale, Stage};
+use crate::vm::Root;
+
+/// A session under construction.
+pub struct Session {
+    root: Root,
+    body: String,
+}
+
+impl Session {
+    /// A guest with the stage's modules and guest scripts in /workshop.
+    pub fn new(paths: &Paths, stage: &Stage, built: &Built) -> Result<Self> {
+        let root = Root::new(paths)?;
+        for module in &stage.about.modules {
+            root.add(&built.ko(module)?, &format!("{module}.ko"))?;
+        }
+        for entry in std::fs::read_dir(stage.dir.join("guest")).into_iter().flatten().flatten() {
+            root.add(&entry.path(), &entry.file_name().to_string_lossy())?;
+        }
+        Ok(Self { root, body: String::new() })
+    }
+
+    /// Raises the limits that a slow story needs, where the kernel has them.
+    pub fn raise(&mut self, scale: &Scale) {
+        for limit in &scale.limits {
+            let (file, value) = limit.split_once('=').unwrap_or((limit, ""));
+            self.body +=
+                &format!("[ -e {file} ] && echo {value} > {file} && say \"raised {limit}\"\n");
+        }
+    }
+
+    /// Adds a section.
+    pub fn section(&mut self, name: &str, args: &str, script: &str) {
+        self.body += &format!("export ARGS='{args}'\nsection {name} /workshop/{script}\n");
+    }
+
+    /// The root, ready to boot.
+    pub fn finish(self) -> Result<Root> {
+        self.root.session(&self.body)?;
+        Ok(self.root)
+    }
+}
+
+/// The guest script of this run: `SCRIPT=`, or the module's own.
+pub fn script(stage: &Stage, module: &str) -> Result<String> {
+    let name = var("SCRIPT").unwrap_or_else(|| module.to_owned());
+    let file = format!("{}.sh", name.trim_end_matches(".sh"));
+    if stage.dir.join("guest").join(&file).is_file() {
+        return Ok(file);
+    }
+    Err(problem(
+        format!("there is no stages/{}/guest/{file}", stage.folder),
+        "",
+        "SCRIPT= names a script of the stage's guest/ folder",
+    ))
+}
+
+/// The lines between the marks of a section; to the end, where it has none.
+pub fn lines_of<'a>(lines: &'a [String], name: &str) -> &'a [String] {
+    let mark =
+        |what: &str| lines.iter().position(|l| l.ends_with(&format!("guest: {what} {name}")));
+    let Some(begin) = mark("begin") else { return &[] };
+    &lines[begin + 1..mark("end").unwrap_or(lines.len())]
+}
+
+/// A second load that is taken back at once shows what the first left behind.
+pub fn again(module: &str) -> String {
+    format!("any-moment.sh {module} 0")
+}

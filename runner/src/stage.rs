@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A stage's folder and its stage.toml.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::paths::{Paths, read, var};
+use crate::say::{Result, problem};
+use crate::timeline;
+
+/// A stage.
+pub struct Stage {
+    /// 1 to 5.
+    pub number: u32,
+    /// `01-phased-state`.
+    pub folder: String,
+    /// Its sources.
+    pub dir: PathBuf,
+    /// stage.toml.
+    pub about: About,
+}
+
+/// stage.toml.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// One line.
+    pub title: String,
+    /// The modules, the first being what `run` runs.
+    pub modules: Vec<String>,
+    /// How long the default run of the guest script takes at most, in seconds,
+    /// on `fast` under TCG; deadlines are made from it.
+    pub seconds: u64,
+    /// Other speeds of the same story, for `SCALE=`.
+    #[serde(default)]
+    pub scale: std::collections::BTreeMap<String, Scale>,
+    /// How its timeline is drawn.
+    pub timeline: timeline::Config,
+}
+
+/// A named set of module parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// What it is, for the screen.
+    pub about: String,
+    /// Module parameters.
+    pub args: String,
+    /// As in [`About`].
+    pub seconds: u64,
+    /// Limits of the kernel that it needs raised: `name=value` of /proc/sys or
+    /// /sys/module, written before the module is loaded, and said.
+    #[serde(default)]
+    pub limits: Vec<String>,
+}
+
+impl Stage {
+    /// All stages of the checkout, by number.
+    pub fn all(paths: &Paths) -> Result<Vec<Self>> {
+        let mut stages = vec![];
+        let entries = std::fs::read_dir(paths.root.join("stages"))
+            .map_err(|e| problem("there is no stages/", e.to_string(), ""))?;
+        for entry in entries.flatten() {
+            let folder = entry.file_name().to_string_lossy().into_owned();
+            let Some(number) = folder.split('-').next().and_then(|n| n.parse().ok()) else {
+                continue;
+            };
+            let dir = entry.path();
+            if !dir.join("stage.toml").exists() {
+                continue;
+            }
+            let about = toml::from_str(&read(&dir.join("stage.toml"))?).map_err(|e| {
+                problem(format!("stages/{folder}/stage.toml cannot be read"), e.to_string(), "")
+            })?;
+            stages.push(Self { number, folder, dir, about });
+        }
+        stages.sort_by_key(|s| s.number);
+        Ok(stages)
+    }
+
+    /// The stage of `stage-N`.
+    pub fn get(paths: &Paths, word: &str) -> Result<Self> {
+        let stages = Self::all(paths)?;
+        let list: Vec<_> =
+            stages.iter().map(|s| format!("  stage-{}  {}", s.number, s.about.title)).collect();
+        let number = word.strip_prefix("stage-").and_then(|n| n.parse::<u32>().ok());
+        stages.into_iter().find(|s| Some(s.number) == number).ok_or_else(|| {
+            problem(
+                format!("there is no `{word}`"),
+                format!("The stages of this checkout are\n{}", list.join("\n")),
+                "make stage-1 run",
+            )
+        })
+    }
+
+    /// The module of this run: `MODULE=`, or the stage's first.
+    pub fn module(&self) -> Result<&str> {
+        let first = self.about.modules.first().map(String::as_str).unwrap_or_default();
+        match var("MODULE") {
+            None => Ok(first),
+            Some(name) => {
+                self.about.modules.iter().find(|m| **m == name).map(String::as_str).ok_or_else(
+                    || {
+                        problem(
+                            format!("stage {} has no module `{name}`", self.number),
+                            format!("It has: {}", self.about.modules.join(", ")),
+                            format!("make stage-{} run MODULE={first}", self.number),
+                        )
+                    },
+                )
+            }
+        }
+    }
+
+    /// A file that goes with a module: `expected.trace`, `recorded.dmesg`.  A
+    /// stage's first module has the plain names, others put theirs in front.
+    pub fn file(&self, module: &str, name: &str) -> PathBuf {
+        match self.about.modules.first() {
+            Some(first) if first == module => self.dir.join(name),
+            _ => self.dir.join(format!("{module}.{name}")),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Installing what is missing: packages of the distribution, and the few tools
+//! that come from a language's registry, into the cache.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::toolchain::{Toolchain, none_found};
+use super::{Family, Host, Need, Tool, Tools, find};
+use crate::interrupt;
+use crate::paths::{Paths, read, write};
+use crate::say::{Doing, Progress, Result, Times, problem, step};
+
+/// Makes sure that all tools for `needs` are there, and chooses the toolchain.
+///
+/// Twice at most: which clang is wanted is known only once rustc is there.
+pub fn ensure(paths: &Paths, needs: &[Need], times: &mut Times) -> Result<Toolchain> {
+    let host = Host::this();
+    let tools = Tools::get();
+    for _ in 0..2 {
+        let (toolchain, _) = Toolchain::choose(paths);
+        let missing = missing(&host, &tools, needs, toolchain.as_ref());
+        match toolchain {
+            Some(toolchain) if missing.is_empty() => {
+                toolchain.remember(paths)?;
+                return Ok(toolchain);
+            }
+            toolchain => {
+                // Without rustc its LLVM is unknown: those packages come in the second round.
+                let llvm = toolchain.as_ref().map(|t| t.llvm);
+                let packages = missing
+                    .iter()
+                    .flat_map(|tool| tool.packages(host.family, llvm))
+                    .filter(|package| llvm.is_some() || !package.ends_with("-N"))
+                    .collect();
+                install(paths, &host, packages, &missing, times)?;
+            }
+        }
+    }
+    let (toolchain, passed) = Toolchain::choose(paths);
+    let Some(toolchain) = toolchain else {
+        return Err(none_found(
+            &passed,
+            "`make doctor` shows what there is; RUSTC=/path/to/rustc names one".into(),
+        ));
+    };
+    let missing = missing(&host, &tools, needs, Some(&toolchain));
+    if missing.is_empty() {
+        toolchain.remember(paths)?;
+        return Ok(toolchain);
+    }
+    let names: Vec<_> = missing.iter().map(|t| format!("  {}: {}", t.name, t.why)).collect();
+    Err(problem(
+        "some tools are still missing",
+        names.join("\n"),
+        "`make doctor` shows each with the package that has it",
+    ))
+}
+
+fn missing<'a>(
+    host: &Host,
+    tools: &'a Tools,
+    needs: &[Need],
+    toolchain: Option<&Toolchain>,
+) -> Vec<&'a Tool> {
+    let llvm = toolchain.map(|t| t.llvm);
+    tools
+        .all
+        .iter()
+        .filter(|tool| tool.needs.iter().any(|need| needs.contains(need)))
+        .filter(|tool| match tool.name.as_str() {
+            // Not any rustc will do.
+            "rustc" => toolchain.is_none(),
+            // Lints with the metadata of the kernel's crates, so it must be rustc's own.
+            "clippy" => toolchain.is_none_or(|t| !t.clippy().exists()),
+            _ => tool.found(host, llvm).is_none(),
+        })
+        .collect()
+}
+
+/// Installs packages: as root at once, with sudo after asking on a terminal;
+/// otherwise the error is the command to give.
+fn install(
+    paths: &Paths,
+    host: &Host,
+    mut packages: Vec<String>,
+    missing: &[&Tool],
+    times: &mut Times,
+) -> Result<()> {
+    packages.sort();
+    packages.dedup();
+    let names: Vec<_> = missing.iter().map(|t| t.name.as_str()).collect();
+    let names = names.join(", ");
+    let Some(command) = host.family.install_command(&packages) else {
+        return Err(problem(
+            format!("missing: {names}"),
+            format!("This is {}, for which the workshop knows no package names.", host.name),
+            "install them by hand; `make doctor` says what each is for",
+        ));
+    };
+    let sudo = if host.is_root { "" } else { "sudo " };
+    if !host.is_root {
+        let by_hand = || {
+            problem(
+                format!("missing: {names}"),
+                "Installing them needs root.",
+                format!("{sudo}{command}"),
+            )
+        };
+        if !host.may_ask_sudo {
+            return Err(by_hand());
+        }
+        print!("missing: {names}\ninstall them with `{sudo}{command}`? [Y/n] ");
+        let mut answer = String::new();
+        let _ = std::io::stdout().flush();
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        if !matches!(answer.trim(), "" | "y" | "Y" | "yes") {
+            return Err(by_hand());
+        }
+    }
+    step(format!("installing: {names}"));
+    let log = paths.cache_dir("")?.join("install.log");
+    let progress = Progress::new("installing packages");
+    if host.family == Family::Debian {
+        logged(&format!("{sudo}apt-get update"), &log, &progress)?;
+    }
+    logged(&format!("{sudo}{command}"), &log, &progress)?;
+    progress.done(times);
+    let mut installed = installed_packages(paths);
+    installed.extend(packages.into_iter().filter(|p| !p.is_empty()));
+    installed.sort();
+    installed.dedup();
+    write(&paths.cache.join("installed-packages"), installed.join("\n") + "\n")
+}
+
+/// Runs a package manager's command; its words go to a log, and are shown when
+/// it fails.
+fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
+    progress.at(command.chars().take(60).collect::<String>());
+    let out = std::fs::File::create(log).doing(|| format!("write {}", log.display()))?;
+    let err = out.try_clone().doing(|| "use the log".into())?;
+    let mut words = command.split(' ');
+    let status = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(std::process::Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .status();
+    interrupt::check()?;
+    if status.is_ok_and(|s| s.success()) {
+        return Ok(());
+    }
+    let text = read(log)?;
+    let tail: Vec<_> = text.lines().rev().take(8).collect();
+    let tail: Vec<_> = tail.into_iter().rev().collect();
+    let offline = [
+        "Temporary failure resolving",
+        "Could not resolve",
+        "Failed to fetch",
+        "Unable to locate package",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign));
+    Err(problem(
+        format!("`{command}` failed"),
+        tail.join("\n"),
+        if offline {
+            "is this machine on the network?  Proxies are taken from http_proxy and https_proxy; then give the same command again"
+        } else {
+            "mend what it names (it can be given by hand to see more), then give the same command again"
+        },
+    ))
+}
+
+/// The packages that the workshop installed on this machine.
+pub fn installed_packages(paths: &Paths) -> Vec<String> {
+    let text = std::fs::read_to_string(paths.cache.join("installed-packages")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Where the pinned bindgen is, once installed.
+pub fn bindgen_path(paths: &Paths, tools: &Tools) -> PathBuf {
+    paths.cache.join(format!("tools/bindgen-{}/bin/bindgen", tools.pinned.bindgen_cli))
+}
+
+/// Installs the pinned bindgen, once.
+pub fn bindgen(paths: &Paths, times: &mut Times) -> Result<PathBuf> {
+    let tools = Tools::get();
+    let path = bindgen_path(paths, &tools);
+    if path.exists() {
+        return Ok(path);
+    }
+    let _lock = paths.lock("bindgen", "is building bindgen")?;
+    if path.exists() {
+        return Ok(path);
+    }
+    let version = &tools.pinned.bindgen_cli;
+    let progress = Progress::new(format!("building bindgen {version}"));
+    let target = paths.cache_dir("tools/bindgen-build")?;
+    let root = path.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
+    let out = Command::new(&cargo)
+        .args(["install", "bindgen-cli", "--locked", "--version", version, "--root"])
+        .arg(&root)
+        .env("CARGO_TARGET_DIR", &target)
+        // The runner's own settings are not bindgen's.
+        .env_remove("RUSTC")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .doing(|| format!("run {cargo}"))?;
+    interrupt::check()?;
+    if !out.status.success() {
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        let tail: Vec<_> = text.lines().rev().take(6).collect();
+        let tail: Vec<_> = tail.into_iter().rev().collect();
+        return Err(problem(
+            format!("cargo could not install bindgen-cli {version}"),
+            tail.join("\n"),
+            "is this machine on the network?  Then give the same command again",
+        ));
+    }
+    let _ = std::fs::remove_dir_all(&target);
+    progress.done(times);
+    Ok(path)
+}
+
+/// Installs virtme-ng into its venv, once, and gives its `virtme-run`.
+pub fn virtme(paths: &Paths, times: &mut Times) -> Result<PathBuf> {
+    let version = Tools::get().pinned.virtme_ng;
+    let venv = paths.cache.join(format!("tools/virtme-ng-{version}"));
+    let run = venv.join("bin/virtme-run");
+    let ready = venv.join("ready");
+    if ready.exists() {
+        return Ok(run);
+    }
+    let _lock = paths.lock("virtme-ng", "is installing virtme-ng")?;
+    if ready.exists() {
+        return Ok(run);
+    }
+    let progress = Progress::new(format!("installing virtme-ng {version}"));
+    let _ = std::fs::remove_dir_all(&venv);
+    let python = find("python3").unwrap_or("python3".into());
+    for (program, args) in [
+        (python, vec!["-m".into(), "venv".into(), venv.display().to_string()]),
+        (
+            venv.join("bin/pip"),
+            vec!["install".into(), "--quiet".into(), format!("virtme-ng=={version}")],
+        ),
+    ] {
+        let out = Command::new(&program)
+            .args(&args)
+            .output()
+            .doing(|| format!("run {}", program.display()))?;
+        interrupt::check()?;
+        if !out.status.success() {
+            return Err(problem(
+                format!("`{} {}` failed", program.display(), args.join(" ")),
+                String::from_utf8_lossy(&out.stderr),
+                "is this machine on the network?  pip takes an index of your own from its usual settings; then give the same command again",
+            ));
+        }
+    }
+    write(&ready, "")?;
+    progress.done(times);
+    Ok(run)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The tools on this machine: which there are, which to install, which rustc.
+
+mod host;
+mod install;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+pub use host::{Family, Host, find, free_bytes};
+pub use install::{bindgen, ensure, installed_packages, virtme};
+pub use toolchain::{Toolchain, Version};
+
+use crate::say::{Result, problem};
+
+/// What a tool is for; a run asks only for what it needs.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// Building the runner itself.
+    Runner,
+    /// Building a module.
+    Module,
+    /// Building a kernel.
+    Kernel,
+    /// Running a VM.
+    Vm,
+    /// The linters of `make test`.
+    Lint,
+}
+
+/// One entry of tools.toml.
+#[derive(Deserialize)]
+pub struct Tool {
+    /// What people call it.
+    pub name: String,
+    /// Why the workshop wants it.
+    pub why: String,
+    /// What it is for.
+    #[serde(rename = "for")]
+    pub needs: Vec<Need>,
+    probe: String,
+    debian: Vec<String>,
+    fedora: Vec<String>,
+    arch: Vec<String>,
+}
+
+/// tools.toml.
+#[derive(Deserialize)]
+pub struct Tools {
+    /// All tools.
+    #[serde(rename = "tool")]
+    pub all: Vec<Tool>,
+    /// Versions of what comes from a language's registry.
+    pub pinned: Pinned,
+    /// The oldest versions that do.
+    pub minimum: Minimum,
+}
+
+/// Exact versions.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pinned {
+    /// From crates.io.
+    pub bindgen_cli: String,
+    /// From PyPI.
+    pub virtme_ng: String,
+}
+
+/// Oldest versions.
+#[derive(Deserialize)]
+pub struct Minimum {
+    /// For the kernel.
+    pub rustc: String,
+    /// For the VM.
+    pub qemu: String,
+}
+
+impl Tools {
+    /// The table that is compiled into the runner.
+    pub fn get() -> Self {
+        toml::from_str(include_str!("../../tools.toml")).expect("a test parses tools.toml")
+    }
+}
+
+impl Tool {
+    /// Is it there?  `llvm` is the major version of the chosen rustc's LLVM;
+    /// without one, a tool that must match it counts as missing.
+    pub fn found(&self, host: &Host, llvm: Option<u32>) -> Option<PathBuf> {
+        let probe = match llvm {
+            Some(llvm) => self.probe.replace("{llvm}", &llvm.to_string()),
+            None if self.probe.contains("{llvm}") => return None,
+            None => self.probe.clone(),
+        };
+        probe.split(" | ").find_map(|probe| look_for(probe, host, llvm))
+    }
+
+    /// The packages that have it.
+    pub fn packages(&self, family: Family, llvm: Option<u32>) -> Vec<String> {
+        let names = match family {
+            Family::Debian => &self.debian,
+            Family::Fedora => &self.fedora,
+            Family::Arch => &self.arch,
+            Family::Other => return vec![],
+        };
+        let llvm = llvm.map_or("N".into(), |n| n.to_string());
+        names.iter().map(|name| name.replace("{llvm}", &llvm)).collect()
+    }
+}
+
+/// Looks for one file or one command.
+fn look_for(probe: &str, host: &Host, llvm: Option<u32>) -> Option<PathBuf> {
+    if probe.starts_with('/') {
+        let path = host.root.join(probe.trim_start_matches('/'));
+        return path.exists().then_some(path);
+    }
+    let mut words = probe.split(' ');
+    let name = words.next().unwrap_or_default();
+    // Only Debian's families give LLVM's programs a version in their name.
+    let path = find(name).or_else(|| {
+        let plain = name.strip_suffix(&format!("-{}", llvm?))?;
+        let path = find(plain)?;
+        (toolchain::llvm_major(&path) == llvm).then_some(path)
+    })?;
+    let args: Vec<_> = words.collect();
+    let works = args.is_empty()
+        || Command::new(&path).args(args).output().is_ok_and(|out| out.status.success());
+    works.then_some(path)
+}
+
+/// The version of QEMU, checked against the oldest one that does.
+pub fn qemu_version(tools: &Tools) -> Result<String> {
+    let out = Command::new("qemu-system-x86_64").arg("--version").output();
+    let text = out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let word = text.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+    match (word.and_then(Version::parse), Version::parse(&tools.minimum.qemu)) {
+        (Some(have), Some(want)) if have >= want => Ok(word.unwrap_or_default().to_owned()),
+        (Some(_), _) => Err(problem(
+            format!("QEMU {} is too old", word.unwrap_or_default()),
+            format!("{} or newer is wanted.", tools.minimum.qemu),
+            "install a newer qemu-system-x86_64 and put it first in PATH",
+        )),
+        (None, _) => Err(problem(
+            "qemu-system-x86_64 does not answer to --version",
+            text,
+            "`make doctor` shows which one is found",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_valid_and_each_name_stands_once() {
+        let tools = Tools::get();
+        let mut names: Vec<_> = tools.all.iter().map(|t| &t.name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), tools.all.len());
+        for tool in &tools.all {
+            for family in [Family::Debian, Family::Fedora, Family::Arch] {
+                assert!(!tool.packages(family, Some(22)).is_empty(), "{}", tool.name);
+            }
+        }
+    }
+
+    #[test]
+    fn llvm_tools_are_missing_until_rustc_says_which_llvm() {
+        let tools = Tools::get();
+        let clang = tools.all.iter().find(|t| t.name == "clang").unwrap();
+        assert_eq!(clang.found(&Host::this(), None), None);
+        assert_eq!(clang.packages(Family::Debian, Some(19)), ["clang-19"]);
+    }
+}

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Holds the log of one load against a contract, and says where it first differs.
+
+use std::fmt;
+
+use super::contract::{Contract, Expected, Kind};
+use super::log::LogLine;
+
+/// A log line that is what the contract expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Index in [`Contract::lines`].
+    pub expected: usize,
+    /// Index in the log.
+    pub line: usize,
+}
+
+/// The first place where a log breaks its contract. [`fmt::Display`] tells it to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// In which way.
+    pub kind: Wrong,
+    /// Index in the log; its length where lines are missing at the end.
+    pub line: usize,
+    /// The line, and up to two on either side.
+    pub context: Vec<LogLine>,
+    /// Index of the line in `context`; its length where the log has ended.
+    pub at: usize,
+    /// The lines that could have come here: nothing that they wait for was outstanding.
+    pub expected: Vec<Wanted>,
+    /// The lines of the contract that the log has nowhere.
+    pub missing: Vec<Wanted>,
+}
+
+/// In which way a line differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// The contract has no such line; perhaps it has one of this name with other fields.
+    Unexpected {
+        /// The line of the same thread and event.
+        similar: Option<Wanted>,
+    },
+    /// The line was there before, at this index.
+    Duplicated {
+        /// Index in the log of the first one.
+        first: usize,
+    },
+    /// It comes before something that must come first.
+    OutOfOrder {
+        /// What must come first, and why.
+        unmet: Vec<Unmet>,
+    },
+    /// The contract forbids it.
+    Forbidden {
+        /// The `forbid` line.
+        by: Wanted,
+    },
+    /// The log ends, and lines are missing.
+    Missing,
+}
+
+/// A line of the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its text.
+    pub text: String,
+    /// Its line number in the file.
+    pub line: usize,
+}
+
+/// Something that must come first, and has not come yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// The line that must come first.
+    pub first: Wanted,
+    /// What makes it so.
+    pub kind: Kind,
+    /// The contract's explanation.
+    pub why: String,
+    /// Line number in the contract of the clause that asks for it.
+    pub clause: usize,
+    /// Index in the log where it does come; `None` if it never does.
+    pub comes_at: Option<usize>,
+}
+
+/// Holds the log of one load and unload against its contract.
+///
+/// Lines of others are not looked at: whether the kernel complained is for [`super::splat`].
+///
+/// # Errors
+///
+/// The first difference.
+pub fn check(contract: &Contract, log: &[LogLine]) -> Result<Vec<Pair>, Box<Difference>> {
+    let checker = Checker { contract, log };
+    // Where in the log each line of the contract was found.
+    let mut found: Vec<Option<usize>> = vec![None; contract.lines.len()];
+    for (line, LogLine { text, .. }) in log.iter().enumerate() {
+        if !contract.is_own(text) {
+            continue;
+        }
+        match checker.place(&found, text) {
+            Ok(expected) => found[expected] = Some(line),
+            Err(kind) => return Err(checker.difference(kind, line, &found)),
+        }
+    }
+    let pairs = found.iter().enumerate().filter_map(|(expected, line)| {
+        let line = (*line)?;
+        Some(Pair { expected, line })
+    });
+    let mut pairs: Vec<Pair> = pairs.collect();
+    if pairs.len() < found.len() {
+        return Err(checker.difference(Wrong::Missing, log.len(), &found));
+    }
+    pairs.sort_by_key(|pair| pair.line);
+    Ok(pairs)
+}
+
+struct Checker<'a> {
+    contract: &'a Contract,
+    log: &'a [LogLine],
+}
+
+impl Checker<'_> {
+    /// Which line of the contract this is, given which ones came before it.
+    fn place(&self, found: &[Option<usize>], text: &str) -> Result<usize, Wrong> {
+        let Contract { lines, forbidden, .. } = self.contract;
+        if let Some(by) = forbidden.iter().find(|f| f.pattern.matches(text)) {
+            let by = Wanted { text: by.pattern.to_string(), line: by.line };
+            return Err(Wrong::Forbidden { by });
+        }
+        let fits = |&i: &usize| lines[i].pattern.matches(text);
+        let fitting: Vec<usize> = (0..lines.len()).filter(fits).collect();
+        let open = |&i: &usize| found[i].is_none();
+        let ready = |&i: &usize| open(&i) && self.is_ready(i, found);
+        if let Some(i) = fitting.iter().copied().find(ready) {
+            return Ok(i);
+        }
+        if let Some(i) = fitting.iter().copied().find(open) {
+            let unmet = self.unmet(&lines[i], found);
+            return Err(Wrong::OutOfOrder { unmet });
+        }
+        if let Some(first) = fitting.iter().find_map(|&i| found[i]) {
+            return Err(Wrong::Duplicated { first });
+        }
+        let mut similar = lines.iter().filter(|e| {
+            let start = format!("{}: {}", self.contract.module, e.short());
+            let rest = text.strip_prefix(&start);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        });
+        let similar = similar.next().map(Wanted::from);
+        Err(Wrong::Unexpected { similar })
+    }
+
+    fn is_ready(&self, i: usize, found: &[Option<usize>]) -> bool {
+        let mut after = self.contract.lines[i].after.iter();
+        after.all(|a| found[a.first].is_some())
+    }
+
+    fn unmet(&self, expected: &Expected, found: &[Option<usize>]) -> Vec<Unmet> {
+        let unmet = expected.after.iter().filter(|a| found[a.first].is_none());
+        unmet
+            .map(|after| {
+                let first = &self.contract.lines[after.first];
+                Unmet {
+                    first: first.into(),
+                    kind: after.kind,
+                    why: after.why.clone(),
+                    clause: after.line,
+                    comes_at: self.log.iter().position(|l| first.pattern.matches(&l.text)),
+                }
+            })
+            .collect()
+    }
+
+    fn difference(&self, kind: Wrong, line: usize, found: &[Option<usize>]) -> Box<Difference> {
+        let start = line.saturating_sub(2);
+        let end = self.log.len().min(line + 3);
+        let lines = &self.contract.lines;
+        let ready = (0..lines.len()).filter(|&i| found[i].is_none() && self.is_ready(i, found));
+        let nowhere = lines.iter().filter(|e| {
+            let mut log = self.log.iter();
+            !log.any(|l| e.pattern.matches(&l.text))
+        });
+        Box::new(Difference {
+            kind,
+            line,
+            context: self.log[start..end].to_vec(),
+            at: line - start,
+            expected: ready.map(|i| Wanted::from(&lines[i])).collect(),
+            missing: nowhere.map(Wanted::from).collect(),
+        })
+    }
+}
+
+impl From<&Expected> for Wanted {
+    fn from(expected: &Expected) -> Self {
+        Self { text: expected.pattern.to_string(), line: expected.line }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "    {}   (line {} of the contract)", self.text, self.line)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Wrong::Unexpected { .. } => "the contract does not have this line",
+            Wrong::Duplicated { .. } => "this line comes a second time",
+            Wrong::OutOfOrder { .. } => "this line comes too early",
+            Wrong::Forbidden { .. } => "this line must never come",
+            Wrong::Missing => "the log ends, and lines are missing",
+        };
+        // Counted from the load's first line; the stamps below tell where that is in a longer log.
+        writeln!(f, "The log differs at its line {}: {what}.\n", self.line + 1)?;
+        for (i, line) in self.context.iter().enumerate() {
+            let mark = if i == self.at { '>' } else { ' ' };
+            writeln!(f, "  {mark} {}", line.raw)?;
+        }
+        if self.at == self.context.len() {
+            writeln!(f, "  > (end of the log)")?;
+        }
+        writeln!(f)?;
+        match &self.kind {
+            Wrong::Unexpected { similar } => {
+                if let Some(similar) = similar {
+                    writeln!(f, "It has this event, but written otherwise:\n{similar}")?;
+                }
+                self.list(f, "What could come here:", &self.expected)?;
+            }
+            Wrong::Duplicated { first } => {
+                let first = first + 1;
+                writeln!(f, "Line {first} of the log has it already; the contract wants it once.")?;
+                self.list(f, "What could come here:", &self.expected)?;
+            }
+            Wrong::OutOfOrder { unmet } => {
+                unmet.iter().try_for_each(|unmet| write!(f, "{unmet}"))?
+            }
+            Wrong::Forbidden { by } => writeln!(f, "It is forbidden by:\n{by}")?,
+            Wrong::Missing => self.list(f, "What should come next:", &self.expected)?,
+        }
+        // At the end of a log this may be the very list that was just shown.
+        let told = self.kind == Wrong::Missing && self.missing == self.expected;
+        if !told {
+            self.list(f, "Nowhere in the log:", &self.missing)?;
+        }
+        Ok(())
+    }
+}
+
+impl Difference {
+    fn list(&self, f: &mut fmt::Formatter<'_>, title: &str, lines: &[Wanted]) -> fmt::Result {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "{title}")?;
+        lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "This has to come first:\n{}", self.first)?;
+        writeln!(f, "    why ({}): {}", self.kind, self.why)?;
+        match self.comes_at {
+            Some(line) => writeln!(f, "    It comes only later, as line {} of the log.", line + 1),
+            None => writeln!(f, "    It never comes."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{log, sample};
+    use super::*;
+
+    fn sample() -> (Contract, Vec<LogLine>) {
+        let contract = Contract::parse("sample.trace", sample::CONTRACT).unwrap();
+        (contract, log::parse(sample::LOG))
+    }
+
+    fn index(log: &[LogLine], text: &str) -> usize {
+        let found = log.iter().position(|l| l.text.contains(text));
+        found.unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn a_good_log_meets_its_contract() {
+        let (contract, log) = sample();
+        let pairs = check(&contract, &log).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(pairs.len(), contract.lines.len());
+        for Pair { expected, line } in pairs {
+            assert!(contract.lines[expected].pattern.matches(&log[line].text));
+        }
+    }
+
+    #[test]
+    fn any_order_that_is_not_promised_will_do() {
+        let (contract, mut log) = sample();
+        let (left, gp) = (index(&log, "left cco"), index(&log, "which=1"));
+        log.swap(left, gp);
+        assert!(check(&contract, &log).is_ok());
+    }
+
+    #[test]
+    fn a_grace_period_that_ends_too_early() {
+        let (contract, mut log) = sample();
+        let (end, gp) = (index(&log, "end cco_quickly"), index(&log, "which=1"));
+        log.swap(end, gp);
+        let difference = check(&contract, &log).unwrap_err();
+        assert_eq!(difference.line, end);
+        let told = "\
+The log differs at its line 9: this line comes too early.
+
+    [    3.514200] phased_state: [maint] hit maint
+    [    3.700000] random: crng init done
+  > [    4.031208] phased_state: [maint] grace period: which=1 ms=516
+    [    4.003950] phased_state: [cco1] left cco
+    [    4.003912] phased_state: [cco1] end cco_quickly
+
+This has to come first:
+    phased_state: [cco1] end cco_quickly   (line 17 of the contract)
+    why (grace period): synchronize_rcu() returns only when the reader has left
+    It comes only later, as line 11 of the log.
+";
+        assert_eq!(difference.to_string(), told);
+    }
+
+    #[test]
+    fn a_line_that_is_lost() {
+        let (contract, mut log) = sample();
+        log.remove(index(&log, "hit cco_quickly"));
+        let difference = check(&contract, &log).unwrap_err();
+        assert_eq!(difference.line, index(&log, "start maint"));
+        assert_eq!(difference.missing.len(), 1);
+        let told = difference.to_string();
+        assert!(
+            told.contains("  > [    3.512001] phased_state: [director] start maint\n"),
+            "{told}"
+        );
+        assert!(told.contains("why (handshake): the director waits until the reader is inside (timing in the original)\n    It never comes.\n"), "{told}");
+        assert!(
+            told.contains("Nowhere in the log:\n    phased_state: [cco1] hit cco_quickly "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_nobody_promised() {
+        let (contract, mut log) = sample();
+        log.insert(3, log::parse_line("[    3.002000] phased_state: [cco1] lost my way"));
+        let told = check(&contract, &log).unwrap_err().to_string();
+        assert!(
+            told.starts_with(
+                "The log differs at its line 4: the contract does not have this line."
+            ),
+            "{told}"
+        );
+        assert!(
+            told.contains("What could come here:\n    phased_state: [cco1] hit cco   (line 14"),
+            "{told}"
+        );
+
+        let (contract, mut log) = sample();
+        let gp = index(&log, "which=1");
+        log[gp] = log::parse_line("phased_state: [maint] grace period: which=1 ms=soon");
+        let told = check(&contract, &log).unwrap_err().to_string();
+        assert!(
+            told.contains(
+                "written otherwise:\n    phased_state: [maint] grace period: which=1 ms={int} "
+            ),
+            "{told}"
+        );
+
+        let (contract, mut log) = sample();
+        log.push(log::parse_line("phased_state: unknown parameter 'cco_mss' ignored"));
+        assert_eq!(check(&contract, &log).unwrap_err().line, log.len() - 1);
+    }
+
+    #[test]
+    fn a_line_that_comes_twice() {
+        let (contract, mut log) = sample();
+        log.insert(7, log[3].clone());
+        let difference = check(&contract, &log).unwrap_err();
+        assert_eq!(difference.kind, Wrong::Duplicated { first: 3 });
+        assert!(difference.to_string().contains("Line 4 of the log has it already"));
+        assert!(difference.missing.is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_forbidden() {
+        let (contract, mut log) = sample();
+        log.push(log::parse_line("phased_state: [cco2] gave up after 5 s"));
+        let told = check(&contract, &log).unwrap_err().to_string();
+        assert!(told.contains("this line must never come"), "{told}");
+        assert!(
+            told.contains("forbidden by:\n    phased_state: [{word}] gave up{rest} "),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_log_that_ends_early() {
+        let (contract, mut log) = sample();
+        log.truncate(index(&log, "end maint"));
+        let difference = check(&contract, &log).unwrap_err();
+        assert_eq!((&difference.kind, difference.line), (&Wrong::Missing, log.len()));
+        let told = difference.to_string();
+        assert!(told.contains("which=2 ms=339\n  > (end of the log)\n"), "{told}");
+        assert!(
+            told.contains("What should come next:\n    phased_state: [maint] end maint "),
+            "{told}"
+        );
+        assert_eq!(difference.missing.len(), 3);
+
+        let told = check(&contract, &[]).unwrap_err().to_string();
+        assert!(told.contains("  > (end of the log)\n"), "{told}");
+        assert!(told.contains("[init] init"), "{told}");
+
+        let (contract, mut log) = sample();
+        log.pop();
+        let told = check(&contract, &log).unwrap_err().to_string();
+        assert_eq!(told.matches("[exit] unloaded").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn two_patterns_that_fit_one_line() {
+        let text = "module m\nm: [a] say: x\nm: [a] say: {rest}\n";
+        let contract = Contract::parse("c", text).unwrap();
+        assert!(check(&contract, &log::parse("m: [a] say: x\nm: [a] say: x")).is_ok());
+        assert!(check(&contract, &log::parse("m: [a] say: y\nm: [a] say: x")).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! KVM or TCG.
+//!
+//! A `/dev/kvm` that opens may still hang every guest (seen under nested
+//! virtualization), so that it is tried once with a short deadline, and the
+//! answer is remembered until the machine or its QEMU changes.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{End, Machine, Root};
+use crate::kernel::Kernel;
+use crate::paths::{var, write};
+use crate::say::{Result, note, problem};
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// The processor.
+    Kvm,
+    /// QEMU, by translation.
+    Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG",
+        })
+    }
+}
+
+const PROBE: Duration = Duration::from_secs(12);
+
+/// Whether /dev/kvm can be opened, in words.
+pub fn kvm_state() -> std::result::Result<(), String> {
+    if !Path::new("/dev/kvm").exists() {
+        return Err(
+            "there is no /dev/kvm (in a container: pass it in with --device /dev/kvm)".into()
+        );
+    }
+    match File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!(
+            "/dev/kvm cannot be opened: {e} (on Debian: `sudo adduser $USER kvm`, then log in again)"
+        )),
+    }
+}
+
+/// What was remembered about this machine, for `make doctor`.
+pub fn remembered(cache: &Path, qemu: &str) -> Option<Accel> {
+    let text = fs::read_to_string(cache.join("accel")).ok()?;
+    match text.strip_prefix(&format!("{}: ", machine(qemu)))?.trim() {
+        "KVM" => Some(Accel::Kvm),
+        "TCG" => Some(Accel::Tcg),
+        _ => None,
+    }
+}
+
+/// This machine, as far as KVM is concerned.
+fn machine(qemu: &str) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} QEMU {qemu}", boot.trim())
+}
+
+/// `ACCEL=`, or KVM where it works.
+pub(super) fn choose(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
+    match var("ACCEL").as_deref() {
+        Some("kvm") => return Ok(Accel::Kvm),
+        Some("tcg") => return Ok(Accel::Tcg),
+        Some(other) => {
+            return Err(problem(
+                format!("ACCEL={other} is unknown"),
+                "",
+                "ACCEL=kvm or ACCEL=tcg; without it KVM is taken where it works",
+            ));
+        }
+        None => {}
+    }
+    if let Some(accel) = remembered(&vm.paths.cache, &vm.qemu) {
+        return Ok(accel);
+    }
+    let accel = match kvm_state() {
+        Err(why) => {
+            note(format!("{why}; guests run under TCG, which is slower"));
+            Accel::Tcg
+        }
+        Ok(()) => probe(vm, kernel)?,
+    };
+    write(&vm.paths.cache_dir("")?.join("accel"), format!("{}: {accel}\n", machine(&vm.qemu)))?;
+    Ok(accel)
+}
+
+fn probe(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
+    let root = Root::new(&vm.paths)?;
+    root.session("")?;
+    let console = root.temporary().join("console.log");
+    let boot = vm.boot_under(Accel::Kvm, kernel, &root, PROBE, PROBE, &console, &mut |_| ())?;
+    if boot.end == End::Finished {
+        return Ok(Accel::Kvm);
+    }
+    note(format!(
+        "/dev/kvm opens, but a guest did not come up within {} s: guests run under TCG until the next reboot (ACCEL=kvm insists)",
+        PROBE.as_secs()
+    ));
+    Ok(Accel::Tcg)
+}
