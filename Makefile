@@ -22,7 +22,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 $(FIRST):
 	@sh runner/bootstrap.sh $(WORDS)
 
-$(filter-out $(FIRST),$(WORDS) $(STAGES) $(VERBS) $(EVERYBODY)):
+$(filter-out $(FIRST),$(sort $(WORDS) $(STAGES) $(VERBS) $(EVERYBODY))):
 	@:
 
 # Keeps GNU make from looking for a way to remake this file.

@@ -8,11 +8,12 @@ say() { echo "guest: $*" > /dev/kmsg; }
 # fail TEXT: the run has failed, whatever comes after.
 fail() { say "FAIL $*"; }
 
-# load MODULE [param=value ...]
+# load MODULE [param=value ...]; FILE names another file than MODULE.ko.
 load() {
 	local module=$1 said
 	shift
-	if said=$(insmod "/workshop/$module.ko" "$@" 2>&1); then
+	say "loading $module"
+	if said=$(insmod "/workshop/${FILE:-$module}.ko" "$@" 2>&1); then
 		say "loaded $module"
 	else
 		fail "insmod $module: $said"
@@ -23,6 +24,7 @@ load() {
 # unload MODULE
 unload() {
 	local said
+	say "unloading $1"
 	if said=$(rmmod "$1" 2>&1); then
 		say "unloaded $1"
 	else

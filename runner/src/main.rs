@@ -37,15 +37,20 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = String::new();
-            // Not wrapped: a compiler's lines and a kernel's are to stay as they are.
-            let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-                .with_wrap_lines(false);
-            if handler.render_report(&mut text, error.as_ref()).is_err() {
-                text = format!("{error}");
-            }
-            eprint!("{text}");
+            eprint!("{}", render(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error as the user sees it.
+pub fn render(error: &miette::Report) -> String {
+    // Not wrapped: a compiler's lines and a kernel's are to stay as they are.
+    let theme = GraphicalTheme::unicode_nocolor();
+    let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
+    let mut text = String::new();
+    match handler.render_report(&mut text, error.as_ref()) {
+        Ok(()) => text,
+        Err(_) => error.to_string(),
     }
 }

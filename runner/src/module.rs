@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::interrupt;
 use crate::kernel::{Kernel, clean_environment};
 use crate::paths::{Paths, make_dir};
-use crate::say::{Doing, Result, disk_full, problem, step};
+use crate::say::{Doing, Result, disk_full, problem};
 use crate::tools::Toolchain;
 
 /// A folder with built modules.
@@ -65,13 +65,13 @@ pub fn build(
     if text.contains("No space left on device") {
         return Err(disk_full("build the module"));
     }
-    // The compiler's words first and whole; make's own only say it again.
-    let (make_said, compiler): (Vec<_>, Vec<_>) = text.lines().partition(|l| l.starts_with("make"));
-    step(compiler.join("\n"));
-    let what = if compiler.is_empty() { make_said.join("\n") } else { String::new() };
+    // The compiler's own words; make's only say once more that it failed.
+    let (make_said, compiler): (Vec<_>, Vec<_>) =
+        text.lines().partition(|l| l.starts_with("make"));
+    let why = if compiler.is_empty() { make_said } else { compiler };
     Err(problem(
         "the module could not be built",
-        what,
-        "the compiler's message is above; mend the source and give the same command again",
+        why.join("\n"),
+        "mend the source and give the same command again",
     ))
 }

@@ -17,7 +17,7 @@ use crate::timeline::{Timeline, svg, text};
 use crate::tools::Toolchain;
 use crate::trace::log;
 use crate::verdict;
-use crate::vm::{Boot, Machine};
+use crate::vm::{Boot, Machine, Plan};
 
 /// The section with the story that the verdict is on.
 const STORY: &str = "load-1";
@@ -87,7 +87,15 @@ fn play(
     let mut began = None;
     let mut took = None;
     let mut shown = false;
-    let boot = machine.boot(&ready.kernel, &root, limit, &console, &mut |line| {
+    let plan = Plan {
+        kernel: &ready.kernel,
+        root: &root,
+        limit,
+        boot_limit: None,
+        params: &[],
+        console: &console,
+    };
+    let boot = machine.boot(&plan, &mut |line| {
         if line.ends_with(&format!("guest: begin {STORY}")) {
             began = Some(Instant::now());
             shown = true;

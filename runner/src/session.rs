@@ -38,6 +38,11 @@ impl Session {
         }
     }
 
+    /// Puts one more file into the guest's /workshop.
+    pub fn add(&self, file: &std::path::Path, name: &str) -> Result<()> {
+        self.root.add(file, name)
+    }
+
     /// Adds a section.
     pub fn section(&mut self, name: &str, args: &str, script: &str) {
         self.body += &format!("export ARGS='{args}'\nsection {name} /workshop/{script}\n");

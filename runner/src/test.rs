@@ -1,5 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `make test`: every check that a checkout must pass.
+//!
+//! Each check is counted, a failed one is shown whole, and the last line is
+//! `N passed, N failed`.  Checks that cannot disturb each other share a boot;
+//! each that finds something has a broken variant beside it that it must find.
+
+mod host;
+mod misfits;
+mod stages;
+
+use std::time::{Duration, Instant};
+
+use crate::interrupt;
+use crate::kernel::{Flavour, Kernel};
 use crate::paths::Paths;
-use crate::say::{Result, Times};
-pub fn all(_: &Paths, _: &mut Times) -> Result<()> {
-    Ok(())
+use crate::say::{Result, Times, problem, seconds, step};
+use crate::stage::Stage;
+use crate::tools::{Need, ensure};
+
+/// What was counted so far.
+#[derive(Default)]
+pub struct Tally {
+    parts: Vec<Part>,
+}
+
+/// A part of the tests, with its counts.
+struct Part {
+    name: String,
+    passed: u64,
+    failed: u64,
+    took: Duration,
+}
+
+impl Tally {
+    /// Runs a part; its checks go to the closure's argument.
+    fn part(&mut self, name: impl Into<String>, work: impl FnOnce(&mut Self) -> Result<()>) {
+        let name = name.into();
+        step(format!("\n== {name}"));
+        self.parts.push(Part { name, passed: 0, failed: 0, took: Duration::ZERO });
+        let began = Instant::now();
+        // What keeps a part from going on is a failure of that part.
+        if let Err(error) = work(self) {
+            self.count("the part could be run to its end", Err(error));
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.took = began.elapsed();
+        }
+    }
+
+    /// One check.
+    fn check(&mut self, name: impl AsRef<str>, check: impl FnOnce() -> Result<()>) {
+        let result = check();
+        self.count(name.as_ref(), result);
+    }
+
+    fn count(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                step(format!("  ok      {name}"));
+                self.add(1, 0);
+            }
+            Err(error) => {
+                step(format!("  FAILED  {name}\n{}", crate::render(&error)));
+                self.add(0, 1);
+            }
+        }
+    }
+
+    /// Adds what another runner has counted.
+    fn add(&mut self, passed: u64, failed: u64) {
+        if let Some(part) = self.parts.last_mut() {
+            part.passed += passed;
+            part.failed += failed;
+        }
+    }
+
+    /// Prints all parts and the closing line; an error if anything failed.
+    fn close(self) -> Result<()> {
+        step("\nparts");
+        for part in &self.parts {
+            step(format!(
+                "  {:32} {:4} passed {:3} failed  {}",
+                part.name,
+                part.passed,
+                part.failed,
+                seconds(part.took)
+            ));
+        }
+        let passed: u64 = self.parts.iter().map(|p| p.passed).sum();
+        let failed: u64 = self.parts.iter().map(|p| p.failed).sum();
+        step(format!("\n{passed} passed, {failed} failed"));
+        if failed == 0 && passed > 0 {
+            return Ok(());
+        }
+        Err(problem("the tests failed", "", "each FAILED above says why"))
+    }
+}
+
+/// `make test`
+pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
+    // First all that can take long, with its progress on the screen.
+    let toolchain =
+        ensure(paths, &[Need::Runner, Need::Module, Need::Kernel, Need::Vm, Need::Lint], times)?;
+    for flavour in Flavour::ALL {
+        Kernel::get(paths, flavour, times)?;
+    }
+    let stages = Stage::all(paths)?;
+    let mut tally = Tally::default();
+    tally.part("host program", |t| host::program(paths, t));
+    tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t));
+    tally.part("traces", |t| host::traces(&stages, t));
+    tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t));
+    for flavour in Flavour::ALL {
+        for stage in &stages {
+            interrupt::check()?;
+            let name = format!("stage {} on {flavour}", stage.number);
+            tally.part(name, |t| stages::test(paths, stage, flavour, t));
+        }
+    }
+    interrupt::check()?;
+    tally.part("modules that misbehave", |t| misfits::test(paths, t));
+    tally.close()
 }

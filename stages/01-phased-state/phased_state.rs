@@ -294,7 +294,10 @@ fn cco_carefully(
 /// - `cco1` waits for `hit_maint`, which comes before the first call,
 /// - `cco2` waits for `end_do_maint`, which comes before the second.
 ///
-/// And the wait is bounded, because a mistake here should cost seconds, not the machine.
+/// And the wait is bounded, because a mistake here should cost seconds, not the machine. It need
+/// not even be ours: `stop_machine()` holds each CPU until it has them all. Where readers are not
+/// preemptible it waits for this one, while `maint` waits for a CPU. The kernel does that when it
+/// changes its clock source, which it does a second after boot.
 fn work_inside(story: &Story, until: &Event, stop: &StopToken) -> Result {
     let begin = Instant::<Monotonic>::now();
     let mut reached = None;

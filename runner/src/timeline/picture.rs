@@ -16,9 +16,11 @@ const WIDTH: f64 = 820.0;
 const PADDING: f64 = 20.0;
 const FONT: f64 = 13.0;
 const SMALL: f64 = 12.0;
-const LABEL_HEIGHT: f64 = 17.0;
+const LABEL_HEIGHT: f64 = 18.0;
 const BAR_HEIGHT: f64 = 24.0;
 const LANE_GAP: f64 = 18.0;
+/// Keeps labels apart: before and behind the text.
+const LABEL_MARGIN: f64 = 12.0;
 const SWATCH: f64 = 30.0;
 /// A reader's bar stops this short of its end: a grace period often ends a hair later, and the
 /// eye must see which came first.
@@ -81,7 +83,12 @@ impl<'a> Painter<'a> {
         let labels = rows.flat_map(|row| row.labels());
         let labels = labels.map(|l| (timeline.share(l.at_us), label_width(&l.text)));
         let right = left + axis_length(room, labels).min(room - 8.0);
-        Self { timeline, id, left, right }
+        Self {
+            timeline,
+            id,
+            left,
+            right,
+        }
     }
 
     fn x(&self, us: u64) -> f64 {
@@ -109,7 +116,11 @@ impl<'a> Painter<'a> {
             }
             for (row, content) in lane.drawn_rows().enumerate() {
                 let placed = self.labels(&content);
-                let high = placed.iter().map(|label| label.level + 1).max().unwrap_or(0);
+                let high = placed
+                    .iter()
+                    .map(|label| label.level + 1)
+                    .max()
+                    .unwrap_or(0);
                 y += high as f64 * LABEL_HEIGHT;
                 if row == 0 {
                     let name = shorten(&lane.thread, FONT, 150.0);
@@ -136,7 +147,7 @@ impl<'a> Painter<'a> {
         y += 46.0;
         let legend = self.legend(&mut y);
 
-        let height = (y + PADDING - 6.0).ceil();
+        let height = (y + PADDING).ceil();
         let card = Rectangle::new()
             .set("x", 0.5)
             .set("y", 0.5)
@@ -151,7 +162,10 @@ impl<'a> Painter<'a> {
             .set("height", height)
             .set("role", "img")
             .set("aria-labelledby", format!("{0}-title {0}-desc", self.id))
-            .set("font-family", "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif")
+            .set(
+                "font-family",
+                "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif",
+            )
             .set("fill", INK)
             .add(Title::new(&timeline.title).set("id", format!("{}-title", self.id)))
             .add(
@@ -173,8 +187,10 @@ impl<'a> Painter<'a> {
     /// Colour is never the only difference: stripes, dots and lines tell the kinds apart as well.
     fn patterns(&self) -> Definitions {
         let tile = |kind: Kind, size: f64| {
-            let ground =
-                Rectangle::new().set("width", size).set("height", size).set("fill", tint(kind));
+            let ground = Rectangle::new()
+                .set("width", size)
+                .set("height", size)
+                .set("fill", tint(kind));
             Pattern::new()
                 .set("id", self.pattern(kind))
                 .set("width", size)
@@ -190,7 +206,11 @@ impl<'a> Painter<'a> {
             .set("fill", colour(Kind::Work));
         let line = rule(0.0, 3.0, 6.0, 3.0, colour(Kind::Other));
         Definitions::new()
-            .add(tile(Kind::GracePeriod, 8.0).set("patternTransform", "rotate(45)").add(stripe))
+            .add(
+                tile(Kind::GracePeriod, 8.0)
+                    .set("patternTransform", "rotate(45)")
+                    .add(stripe),
+            )
             .add(tile(Kind::Work, 7.0).add(dot))
             .add(tile(Kind::Other, 6.0).add(line))
     }
@@ -210,7 +230,11 @@ impl<'a> Painter<'a> {
     fn extent(&self, span: &Span) -> (f64, f64) {
         let begin = self.x(span.begin_us);
         let end = self.x(span.end_us.unwrap_or(self.timeline.end_us));
-        let breath = if span.kind == Kind::Reader && span.end_us.is_some() { BREATH } else { 0.0 };
+        let breath = if span.kind == Kind::Reader && span.end_us.is_some() {
+            BREATH
+        } else {
+            0.0
+        };
         (begin, (end - breath).max(begin + 2.0))
     }
 
@@ -249,9 +273,13 @@ impl<'a> Painter<'a> {
     /// What stands above a row and on its bars.
     fn above(&self, mut group: Group, row: &Row<'_>, placed: &[Placed], y: f64) -> Group {
         for label in placed {
-            let base = y - 5.0 - label.level as f64 * LABEL_HEIGHT;
+            let base = y - 7.0 - label.level as f64 * LABEL_HEIGHT;
             if label.level > 0 || label.of_mark {
-                let foot = if label.of_mark { y + BAR_HEIGHT / 2.0 } else { y };
+                let foot = if label.of_mark {
+                    y + BAR_HEIGHT / 2.0
+                } else {
+                    y
+                };
                 let line = rule(label.x, base - 9.0, label.x, foot, FAINT_INK);
                 group = group.add(line.set("stroke-width", 0.8));
             }
@@ -261,7 +289,7 @@ impl<'a> Painter<'a> {
         }
         // All lines first: a label's halo then cuts what runs behind it.
         for label in placed {
-            let base = y - 5.0 - label.level as f64 * LABEL_HEIGHT;
+            let base = y - 7.0 - label.level as f64 * LABEL_HEIGHT;
             group = group.add(halo(write(label.x + 4.0, base, SMALL, &label.text)));
         }
         for span in row.spans {
@@ -269,8 +297,10 @@ impl<'a> Painter<'a> {
             let (begin, end) = self.extent(span);
             let length = ms(end_us.saturating_sub(span.begin_us));
             let (need, middle) = (width(&length, SMALL) + 10.0, (begin + end) / 2.0);
-            let hidden =
-                row.marks.iter().any(|mark| (self.x(mark.at_us) - middle).abs() < need / 2.0 + 6.0);
+            let hidden = row
+                .marks
+                .iter()
+                .any(|mark| (self.x(mark.at_us) - middle).abs() < need / 2.0 + 6.0);
             if need + 8.0 > end - begin || hidden {
                 continue;
             }
@@ -286,29 +316,33 @@ impl<'a> Painter<'a> {
                 group = group.add(plate);
             }
             let text = write(middle, y + 16.5, SMALL, &length).set("text-anchor", "middle");
-            group = group.add(if solid { text.set("fill", "#ffffff") } else { text });
+            group = group.add(if solid {
+                text.set("fill", "#ffffff")
+            } else {
+                text
+            });
         }
         group
     }
 
     /// The labels of a row, where they go.
     fn labels(&self, row: &Row<'_>) -> Vec<Placed> {
-        let room = WIDTH - PADDING - self.left;
-        let labels = row.labels();
-        let texts = labels.iter().map(|label| shorten(&label.text, SMALL, room));
-        let texts: Vec<(f64, String)> = labels.iter().map(|l| self.x(l.at_us)).zip(texts).collect();
-        let sizes = texts.iter().map(|(x, text)| (*x, width(text, SMALL) + 12.0));
-        let sizes: Vec<(f64, f64)> = sizes.collect();
-        let levels = levels(&sizes);
-        let all = labels.iter().zip(texts).zip(sizes).zip(levels);
-        all.map(|(((label, (x, text)), (_, width)), level)| Placed {
-            x,
-            width,
-            level,
-            text,
+        let room = (WIDTH - PADDING - self.left) / 2.0;
+        let placed = row.labels().into_iter().map(|label| Placed {
+            x: self.x(label.at_us),
+            level: 0,
+            text: shorten(&label.text, SMALL, room - LABEL_MARGIN),
             of_mark: label.of_mark,
-        })
-        .collect()
+        });
+        let mut placed: Vec<Placed> = placed.collect();
+        let sizes = placed
+            .iter()
+            .map(|label| (label.x, label_width(&label.text)));
+        let levels = levels(&sizes.collect::<Vec<_>>());
+        for (label, level) in placed.iter_mut().zip(levels) {
+            label.level = level;
+        }
+        placed
     }
 
     /// The lines behind the lanes, and the axis below them.
@@ -336,55 +370,63 @@ impl<'a> Painter<'a> {
     /// Explains what is in the picture, and nothing else; moves `y` to its last line.
     fn legend(&self, y: &mut f64) -> Group {
         let timeline = self.timeline;
-        let mut group = Group::new();
+        // Each sign is drawn around the middle of the line's left end.
+        let bar = |kind, open| {
+            let bar = self.bar(kind, 0.0, SWATCH, -BAR_HEIGHT / 2.0, open);
+            bar.set("transform", "scale(1 0.6)")
+        };
+        let kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| timeline.has_kind(*kind));
+        let mut entries: Vec<(Group, f64, &str)> = kinds
+            .map(|kind| (Group::new().add(bar(kind, false)), SWATCH, kind.legend()))
+            .collect();
+        if timeline.has_open_spans() {
+            let torn = bar(Kind::Other, true).set("fill", CARD);
+            entries.push((Group::new().add(torn), SWATCH, LEGEND_OPEN));
+        }
+        if timeline.grace_period_ends().next().is_some() {
+            entries.push((
+                Group::new().add(dashed(6.0, -10.0, 10.0)),
+                12.0,
+                LEGEND_LINE,
+            ));
+        }
+        if timeline.has_marks() {
+            entries.push((Group::new().add(diamond(6.0, 0.0)), 12.0, LEGEND_MARK));
+        }
+
+        let mut legend = Group::new();
         let mut x = PADDING;
-        let mut entry = |group: Group, text: &str, draw: &dyn Fn(Group, f64, f64) -> Group| {
-            let wide = SWATCH + 8.0 + width(text, SMALL) + 22.0;
-            if x > PADDING && x + wide > WIDTH {
+        for (sign, wide, text) in entries {
+            let end = x + wide + 8.0 + width(text, SMALL);
+            if x > PADDING && end > WIDTH - PADDING {
                 x = PADDING;
                 *y += 26.0;
             }
-            let text = write(x + SWATCH + 8.0, *y + 4.5, SMALL, text);
-            let group = draw(group, x, *y).add(text);
-            x += wide;
-            group
-        };
-        for kind in Kind::ALL {
-            if timeline.has_kind(kind) {
-                group = entry(group, kind.legend(), &|group, x, y| {
-                    let bar = self.bar(kind, 0.0, SWATCH / 0.6, 0.0, false);
-                    let place = format!("translate({x} {}) scale(0.6)", y - BAR_HEIGHT * 0.3);
-                    group.add(bar.set("transform", place))
-                });
-            }
+            let place = format!("translate({} {})", round(x), round(*y));
+            let text_x = x + wide + 8.0;
+            legend =
+                legend
+                    .add(sign.set("transform", place))
+                    .add(write(text_x, *y + 4.5, SMALL, text));
+            x = text_x + width(text, SMALL) + 14.0;
         }
-        if timeline.has_open_spans() {
-            group = entry(group, LEGEND_OPEN, &|group, x, y| {
-                let bar = self.bar(Kind::Other, 0.0, SWATCH / 0.6, 0.0, true);
-                let place = format!("translate({x} {}) scale(0.6)", y - BAR_HEIGHT * 0.3);
-                group.add(bar.set("transform", place).set("fill", CARD))
-            });
-        }
-        if timeline.grace_period_ends().next().is_some() {
-            group = entry(group, LEGEND_LINE, &|group, x, y| {
-                group.add(dashed(x + SWATCH / 2.0, y - 10.0, y + 10.0))
-            });
-        }
-        if timeline.has_marks() {
-            group =
-                entry(group, LEGEND_MARK, &|group, x, y| group.add(diamond(x + SWATCH / 2.0, y)));
-        }
-        group
+        legend
     }
 }
 
 /// A label that has its place.
 struct Placed {
     x: f64,
-    width: f64,
     level: usize,
     text: String,
     of_mark: bool,
+}
+
+/// How much room a label takes, with a little at its sides.
+fn label_width(text: &str) -> f64 {
+    width(text, SMALL) + LABEL_MARGIN
 }
 
 /// A tenth of a pixel is enough, and keeps the file small.
@@ -393,7 +435,10 @@ fn round(x: f64) -> f64 {
 }
 
 fn write(x: f64, y: f64, size: f64, text: &str) -> Text {
-    Text::new(text).set("x", round(x)).set("y", round(y)).set("font-size", size)
+    Text::new(text)
+        .set("x", round(x))
+        .set("y", round(y))
+        .set("font-size", size)
 }
 
 /// A border in the card's colour, so that lines behind a text do not run through it.

@@ -43,7 +43,12 @@ impl<'a> Printer<'a> {
         let labels = rows.flat_map(|row| row.labels());
         let labels = labels.map(|l| (timeline.share(l.at_us), length(&l.text) as f64));
         let right = left + axis_length(room as f64, labels) as usize;
-        Self { timeline, width, left, right }
+        Self {
+            timeline,
+            width,
+            left,
+            right,
+        }
     }
 
     fn column(&self, us: u64) -> usize {
@@ -113,7 +118,9 @@ impl<'a> Printer<'a> {
             })
             .collect();
         // Two blanks between labels, as there may be blanks inside of them.
-        let sizes = places.iter().map(|(column, text)| (*column as f64, (length(text) + 2) as f64));
+        let sizes = places
+            .iter()
+            .map(|(column, text)| (*column as f64, (length(text) + 2) as f64));
         let levels = levels(&sizes.collect::<Vec<_>>());
         let high = levels.iter().map(|level| level + 1).max().unwrap_or(0);
         let mut above = vec![self.blank(); high];
@@ -161,7 +168,9 @@ impl<'a> Printer<'a> {
 
     fn legend(&self) -> Vec<String> {
         let timeline = self.timeline;
-        let kinds = Kind::ALL.into_iter().filter(|kind| timeline.has_kind(*kind));
+        let kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| timeline.has_kind(*kind));
         let mut entries: Vec<(char, &str)> = kinds.map(|kind| (bar(kind), kind.legend())).collect();
         if timeline.has_open_spans() {
             entries.push((OPEN, LEGEND_OPEN));

@@ -6,6 +6,7 @@
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::toolchain::{Toolchain, none_found};
 use super::{Family, Host, Need, Tool, Tools, find};
@@ -80,6 +81,9 @@ fn missing<'a>(
         .collect()
 }
 
+/// Were apt's lists brought up to date in this run?
+static UPDATED: AtomicBool = AtomicBool::new(false);
+
 /// Installs packages: as root at once, with sudo after asking on a terminal;
 /// otherwise the error is the command to give.
 fn install(
@@ -123,7 +127,7 @@ fn install(
     step(format!("installing: {names}"));
     let log = paths.cache_dir("")?.join("install.log");
     let progress = Progress::new("installing packages");
-    if host.family == Family::Debian {
+    if host.family == Family::Debian && !UPDATED.swap(true, Ordering::Relaxed) {
         logged(&format!("{sudo}apt-get update"), &log, &progress)?;
     }
     logged(&format!("{sudo}{command}"), &log, &progress)?;

@@ -136,20 +136,26 @@ fn look_for(probe: &str, host: &Host, llvm: Option<u32>) -> Option<PathBuf> {
 pub fn qemu_version(tools: &Tools) -> Result<String> {
     let out = Command::new("qemu-system-x86_64").arg("--version").output();
     let text = out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    new_enough(&text, &tools.minimum.qemu)
+}
+
+fn new_enough(text: &str, want: &str) -> Result<String> {
     let word = text.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
-    match (word.and_then(Version::parse), Version::parse(&tools.minimum.qemu)) {
-        (Some(have), Some(want)) if have >= want => Ok(word.unwrap_or_default().to_owned()),
-        (Some(_), _) => Err(problem(
-            format!("QEMU {} is too old", word.unwrap_or_default()),
-            format!("{} or newer is wanted.", tools.minimum.qemu),
-            "install a newer qemu-system-x86_64 and put it first in PATH",
-        )),
-        (None, _) => Err(problem(
+    let Some((word, have)) = word.and_then(|word| Some((word, Version::parse(word)?))) else {
+        return Err(problem(
             "qemu-system-x86_64 does not answer to --version",
             text,
             "`make doctor` shows which one is found",
-        )),
+        ));
+    };
+    if Some(have) < Version::parse(want) {
+        return Err(problem(
+            format!("QEMU {word} is too old"),
+            format!("{want} or newer is wanted."),
+            "install a newer qemu-system-x86_64 and put it first in PATH",
+        ));
     }
+    Ok(word.to_owned())
 }
 
 #[cfg(test)]
@@ -168,6 +174,15 @@ mod tests {
                 assert!(!tool.packages(family, Some(22)).is_empty(), "{}", tool.name);
             }
         }
+    }
+
+    #[test]
+    fn an_old_qemu_is_refused_and_a_silent_one_too() {
+        let say = |version| format!("QEMU emulator version {version} (Debian 1:7.2+dfsg-7)\n");
+        assert_eq!(new_enough(&say("7.2.22"), "6.0").unwrap(), "7.2.22");
+        let message = new_enough(&say("4.2.1"), "6.0").unwrap_err().to_string();
+        assert!(message.contains("4.2.1 is too old") && message.contains("6.0 or newer"));
+        assert!(new_enough("", "6.0").is_err());
     }
 
     #[test]

@@ -123,9 +123,14 @@ struct Checker<'a> {
 impl Checker<'_> {
     /// Which line of the contract this is, given which ones came before it.
     fn place(&self, found: &[Option<usize>], text: &str) -> Result<usize, Wrong> {
-        let Contract { lines, forbidden, .. } = self.contract;
+        let Contract {
+            lines, forbidden, ..
+        } = self.contract;
         if let Some(by) = forbidden.iter().find(|f| f.pattern.matches(text)) {
-            let by = Wanted { text: by.pattern.to_string(), line: by.line };
+            let by = Wanted {
+                text: by.pattern.to_string(),
+                line: by.line,
+            };
             return Err(Wrong::Forbidden { by });
         }
         let fits = |&i: &usize| lines[i].pattern.matches(text);
@@ -194,13 +199,20 @@ impl Checker<'_> {
 
 impl From<&Expected> for Wanted {
     fn from(expected: &Expected) -> Self {
-        Self { text: expected.pattern.to_string(), line: expected.line }
+        Self {
+            text: expected.pattern.to_string(),
+            line: expected.line,
+        }
     }
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "    {}   (line {} of the contract)", self.text, self.line)
+        write!(
+            f,
+            "    {}   (line {} of the contract)",
+            self.text, self.line
+        )
     }
 }
 
@@ -216,7 +228,11 @@ impl fmt::Display for Difference {
             Wrong::Missing => "the log ends, and lines are missing",
         };
         // Counted from the load's first line; the stamps below tell where that is in a longer log.
-        writeln!(f, "The log differs at its line {}: {what}.\n", self.line + 1)?;
+        writeln!(
+            f,
+            "The log differs at its line {}: {what}.\n",
+            self.line + 1
+        )?;
         for (i, line) in self.context.iter().enumerate() {
             let mark = if i == self.at { '>' } else { ' ' };
             writeln!(f, "  {mark} {}", line.raw)?;
@@ -234,7 +250,10 @@ impl fmt::Display for Difference {
             }
             Wrong::Duplicated { first } => {
                 let first = first + 1;
-                writeln!(f, "Line {first} of the log has it already; the contract wants it once.")?;
+                writeln!(
+                    f,
+                    "Line {first} of the log has it already; the contract wants it once."
+                )?;
                 self.list(f, "What could come here:", &self.expected)?;
             }
             Wrong::OutOfOrder { unmet } => {
@@ -267,7 +286,11 @@ impl fmt::Display for Unmet {
         writeln!(f, "This has to come first:\n{}", self.first)?;
         writeln!(f, "    why ({}): {}", self.kind, self.why)?;
         match self.comes_at {
-            Some(line) => writeln!(f, "    It comes only later, as line {} of the log.", line + 1),
+            Some(line) => writeln!(
+                f,
+                "    It comes only later, as line {} of the log.",
+                line + 1
+            ),
             None => writeln!(f, "    It never comes."),
         }
     }
@@ -352,7 +375,10 @@ This has to come first:
     #[test]
     fn a_line_that_nobody_promised() {
         let (contract, mut log) = sample();
-        log.insert(3, log::parse_line("[    3.002000] phased_state: [cco1] lost my way"));
+        log.insert(
+            3,
+            log::parse_line("[    3.002000] phased_state: [cco1] lost my way"),
+        );
         let told = check(&contract, &log).unwrap_err().to_string();
         assert!(
             told.starts_with(
@@ -377,7 +403,9 @@ This has to come first:
         );
 
         let (contract, mut log) = sample();
-        log.push(log::parse_line("phased_state: unknown parameter 'cco_mss' ignored"));
+        log.push(log::parse_line(
+            "phased_state: unknown parameter 'cco_mss' ignored",
+        ));
         assert_eq!(check(&contract, &log).unwrap_err().line, log.len() - 1);
     }
 
@@ -387,7 +415,11 @@ This has to come first:
         log.insert(7, log[3].clone());
         let difference = check(&contract, &log).unwrap_err();
         assert_eq!(difference.kind, Wrong::Duplicated { first: 3 });
-        assert!(difference.to_string().contains("Line 4 of the log has it already"));
+        assert!(
+            difference
+                .to_string()
+                .contains("Line 4 of the log has it already")
+        );
         assert!(difference.missing.is_empty());
     }
 
@@ -408,9 +440,15 @@ This has to come first:
         let (contract, mut log) = sample();
         log.truncate(index(&log, "end maint"));
         let difference = check(&contract, &log).unwrap_err();
-        assert_eq!((&difference.kind, difference.line), (&Wrong::Missing, log.len()));
+        assert_eq!(
+            (&difference.kind, difference.line),
+            (&Wrong::Missing, log.len())
+        );
         let told = difference.to_string();
-        assert!(told.contains("which=2 ms=339\n  > (end of the log)\n"), "{told}");
+        assert!(
+            told.contains("which=2 ms=339\n  > (end of the log)\n"),
+            "{told}"
+        );
         assert!(
             told.contains("What should come next:\n    phased_state: [maint] end maint "),
             "{told}"

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{End, Machine, Root};
+use super::{End, Machine, Plan, Root};
 use crate::kernel::Kernel;
 use crate::paths::{var, write};
 use crate::say::{Result, note, problem};
@@ -99,7 +99,15 @@ fn probe(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
     let root = Root::new(&vm.paths)?;
     root.session("")?;
     let console = root.temporary().join("console.log");
-    let boot = vm.boot_under(Accel::Kvm, kernel, &root, PROBE, PROBE, &console, &mut |_| ())?;
+    let plan = Plan {
+        kernel,
+        root: &root,
+        limit: PROBE,
+        boot_limit: Some(PROBE),
+        params: &[],
+        console: &console,
+    };
+    let boot = vm.boot_under(Accel::Kvm, &plan, &mut |_| ())?;
     if boot.end == End::Finished {
         return Ok(Accel::Kvm);
     }

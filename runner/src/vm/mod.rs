@@ -59,6 +59,22 @@ pub struct Boot {
 const FIRST_WORD: &str = "guest: here";
 const LAST_WORD: &str = "guest: done";
 
+/// One boot.
+pub struct Plan<'a> {
+    /// What is booted.
+    pub kernel: &'a Kernel,
+    /// The guest's root, with its session.
+    pub root: &'a Root,
+    /// For the session, from the guest's first word on.
+    pub limit: Duration,
+    /// For the boot up to there; one that fits the kernel, if not given.
+    pub boot_limit: Option<Duration>,
+    /// More words for the kernel's command line.
+    pub params: &'a [&'a str],
+    /// The file that gets the console.
+    pub console: &'a Path,
+}
+
 /// A machine that is ready to boot.
 pub struct Machine {
     virtme_run: PathBuf,
@@ -103,55 +119,32 @@ impl Machine {
         // boot CPU is being identified for a wild access: the feature flag that says
         // where the shadow begins is cleared for a moment.
         run.args(["-a", "no5lvl"]);
+        // A watchdog that finds the clock late on a busy machine would change it again.
+        run.args(["-a", "tsc=nowatchdog"]);
         // virtme-run leaves a file in TMPDIR when it is killed.
         run.env("TMPDIR", root.temporary());
         Ok(run)
     }
 
-    /// Boots, runs `session` in the guest and powers off; every line of the
-    /// console goes to `watch` as it comes, and to the file `console`.
-    ///
-    /// `limit` is for the session, from the guest's first word on.
-    pub fn boot(
-        &self,
-        kernel: &Kernel,
-        root: &Root,
-        limit: Duration,
-        console: &Path,
-        watch: &mut dyn FnMut(&str),
-    ) -> Result<Boot> {
-        self.boot_under(
-            self.accel,
-            kernel,
-            root,
-            boot_limit(self.accel, kernel),
-            limit,
-            console,
-            watch,
-        )
+    /// Boots, lets the guest do what the plan's root says, and powers off; every
+    /// line of the console goes to `watch` as it comes.
+    pub fn boot(&self, plan: &Plan<'_>, watch: &mut dyn FnMut(&str)) -> Result<Boot> {
+        self.boot_under(self.accel, plan, watch)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the probe of KVM differs from a boot in just these"
-    )]
     fn boot_under(
         &self,
         accel: Accel,
-        kernel: &Kernel,
-        root: &Root,
-        boot_limit: Duration,
-        limit: Duration,
-        console: &Path,
+        plan: &Plan<'_>,
         watch: &mut dyn FnMut(&str),
     ) -> Result<Boot> {
+        let &Plan { kernel, root, limit, console, .. } = plan;
+        let boot_limit = plan.boot_limit.unwrap_or_else(|| boot_limit(accel, kernel));
         let mut command = self.command(kernel, root, accel)?;
-        command.args([
-            "--show-boot-console",
-            "--verbose",
-            "--script-sh",
-            "sh /workshop/session.sh",
-        ]);
+        for param in plan.params {
+            command.args(["-a", param]);
+        }
+        command.args(["--show-boot-console", "--verbose", "--script-sh", "sh /workshop/session.sh"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut file = File::create(console).doing(|| format!("write {}", console.display()))?;
         let began = Instant::now();

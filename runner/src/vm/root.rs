@@ -21,9 +21,10 @@ pub struct Root {
 }
 
 const LIB: &str = include_str!("../../guest/lib.sh");
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 3] = [
     ("any-moment.sh", include_str!("../../guest/any-moment.sh")),
     ("leaks.sh", include_str!("../../guest/leaks.sh")),
+    ("with-file.sh", include_str!("../../guest/with-file.sh")),
 ];
 
 impl Root {
@@ -93,8 +94,22 @@ impl Root {
 
     /// Writes the session: what the guest runs between its first and its last word.
     pub fn session(&self, body: &str) -> Result<()> {
+        // Before anything is loaded: soon after the boot the kernel moves to its final
+        // clock source with all CPUs stopped, and a reader that keeps its CPU to itself
+        // while it waits for another thread would wait for that for ever.
         let text = format!(
-            "mount -t tmpfs tmpfs /tmp\ncd /tmp\n. /workshop/lib.sh\n{{\nsay here\n{body}\nsay done\n}} 2>&1 | while read -r line; do say \"$line\"; done\n"
+            "mount -t tmpfs tmpfs /tmp
+cd /tmp
+. /workshop/lib.sh
+while grep -q early /sys/devices/system/clocksource/clocksource0/current_clocksource; do
+	usleep 20000
+done
+{{
+say here
+{body}
+say done
+}} 2>&1 | while read -r line; do say \"$line\"; done
+"
         );
         self.write("session.sh", &text)
     }

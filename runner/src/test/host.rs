@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What needs no VM.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Tally;
+use crate::kernel::{Flavour, Kernel, clean_environment};
+use crate::module;
+use crate::paths::{Paths, make_dir};
+use crate::run;
+use crate::say::{Doing, Result, Times, problem, step};
+use crate::stage::Stage;
+use crate::tools::Toolchain;
+use crate::trace::log;
+use crate::trace::mutate::mutate_and_check;
+use crate::verdict;
+
+/// The runner's own tests, by cargo, which counts them.
+pub fn program(paths: &Paths, tally: &mut Tally) -> Result<()> {
+    let out = cargo(paths, "test", &["--no-fail-fast"]).output().doing(|| "run cargo".into())?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let (mut passed, mut failed) = (0, 0);
+    for line in text.lines().filter(|l| l.starts_with("test result:")) {
+        let words: Vec<_> = line.split([' ', ';']).collect();
+        let before = |word: &str| {
+            let at = words.iter().position(|w| *w == word)?;
+            words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
+        };
+        passed += before("passed").unwrap_or(0);
+        failed += before("failed").unwrap_or(0);
+    }
+    tally.add(passed, failed);
+    step(format!("  cargo test: {passed} passed, {failed} failed"));
+    if failed > 0 {
+        step(text);
+    }
+    if passed == 0 || (!out.status.success() && failed == 0) {
+        return Err(problem("cargo test did not run", String::from_utf8_lossy(&out.stderr), ""));
+    }
+    Ok(())
+}
+
+/// rustfmt and clippy, for the runner and for the modules.
+pub fn lint(
+    paths: &Paths,
+    toolchain: &Toolchain,
+    stages: &[Stage],
+    tally: &mut Tally,
+) -> Result<()> {
+    tally.check("runner: rustfmt", || quiet(&mut cargo(paths, "fmt", &["--check"])));
+    tally.check("runner: clippy", || {
+        quiet(&mut cargo(paths, "clippy", &["--all-targets", "--quiet", "--", "-D", "warnings"]))
+    });
+    let (kernel, _) = Kernel::get(paths, Flavour::Debug, &mut Times::default())?;
+    let style = [kernel.dir.join("source/.rustfmt.toml"), kernel.dir.join(".rustfmt.toml")];
+    let style = style.iter().find(|file| file.exists());
+    for stage in stages {
+        tally.check(format!("stage {}: rustfmt with the kernel's settings", stage.number), || {
+            let style = style.ok_or_else(|| problem("the kernel has no .rustfmt.toml", "", ""))?;
+            let mut rustfmt = Command::new("rustfmt");
+            rustfmt.args(["--check", "--edition", "2021", "--config-path"]).arg(style);
+            quiet(rustfmt.args(rust_files(&stage.dir)))
+        });
+        // The kernel's own lints, undocumented unsafe among them, and no warning is left.
+        tally.check(format!("stage {}: clippy with the kernel's settings", stage.number), || {
+            let name = format!("clippy/stage-{}", stage.number);
+            // Clippy speaks only of what it compiles.
+            let _ = std::fs::remove_dir_all(paths.build.join(&name));
+            let built =
+                module::build(paths, &kernel, toolchain, &stage.dir, &name, &["CLIPPY=1"])?;
+            match built.said.as_str() {
+                "" => Ok(()),
+                said => Err(problem("the compilers are not content", said, "")),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The recorded runs keep their contracts, and the checker catches what does not.
+pub fn traces(stages: &[Stage], tally: &mut Tally) -> Result<()> {
+    for stage in stages {
+        for module in &stage.about.modules {
+            tally.check(format!("{module}: the recorded run meets expected.trace"), || {
+                let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
+                verdict::meets(&contract, &log::parse(&run::recorded(stage, module)?))
+            });
+            tally.check(format!("{module}: the checker catches every mutation of it"), || {
+                let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
+                let counts = mutate_and_check(&contract, &log::parse(&run::recorded(stage, module)?))
+                    .map_err(|why| problem("the checker misjudged a changed log", why, ""))?;
+                step(format!("          {counts}"));
+                Ok(())
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Each stage builds with Kbuild alone, and nothing of the runner around it.
+pub fn alone(
+    paths: &Paths,
+    toolchain: &Toolchain,
+    stages: &[Stage],
+    tally: &mut Tally,
+) -> Result<()> {
+    let (kernel, _) = Kernel::get(paths, Flavour::Fast, &mut Times::default())?;
+    let dir = tempfile::tempdir_in(paths.build_dir("")?).doing(|| "make a folder".into())?;
+    let copy = make_dir(dir.path().join("stages"))?;
+    quiet(Command::new("cp").arg("-r").arg(paths.root.join("stages/.")).arg(&copy))?;
+    for stage in stages {
+        tally.check(format!("stage {}: make -C $KDIR M=... modules", stage.number), || {
+            let here = copy.join(&stage.folder);
+            let mut make = Command::new("make");
+            make.arg("-C").arg(&kernel.dir).arg(format!("M={}", here.display())).arg("modules");
+            make.args(toolchain.make_args(paths));
+            clean_environment(&mut make);
+            quiet(&mut make)?;
+            let kos = stage.about.modules.iter().map(|module| here.join(format!("{module}.ko")));
+            match kos.into_iter().find(|ko| !ko.exists()) {
+                None => Ok(()),
+                Some(ko) => Err(problem(format!("{} was not made", ko.display()), "", "")),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Cargo, as bootstrap.sh found it, on the runner.
+fn cargo(paths: &Paths, verb: &str, args: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
+    cargo.arg(verb).arg("--manifest-path").arg(paths.root.join("runner/Cargo.toml"));
+    if verb != "fmt" {
+        cargo.arg("--locked").arg("--target-dir").arg(paths.build.join("runner"));
+    }
+    // The kernel's compiler is not the runner's; make's words are not for cargo's children.
+    cargo.args(args).env_remove("RUSTC").env_remove("MAKEFLAGS").stdin(Stdio::null());
+    cargo
+}
+
+/// Runs a command that has nothing to say when all is well.
+fn quiet(command: &mut Command) -> Result<()> {
+    let out = command.output().doing(|| format!("run {:?}", command.get_program()))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    Err(problem(format!("{:?} failed", command.get_program()), said, ""))
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A stage in the VM: its story twice, unloading at any moment, and leaks; all
+//! in one boot.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+
+use super::Tally;
+use crate::kernel::{Flavour, Kernel};
+use crate::module;
+use crate::paths::Paths;
+use crate::run::ready;
+use crate::say::{Result, Times, problem};
+use crate::session::{self, Session, lines_of};
+use crate::stage::Stage;
+use crate::variant::Variant;
+use crate::verdict;
+use crate::vm::{Boot, Machine, Plan, session_limit};
+
+/// How often a module is unloaded at a random moment.
+const MOMENTS: usize = 10;
+
+/// Runs all checks of a stage on one flavour.
+pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -> Result<()> {
+    let mut times = Times::default();
+    let ready = ready(paths, stage, flavour, &mut times)?;
+    let machine = Machine::get(paths, &ready.kernel, &mut times)?;
+    let module = stage.module()?;
+    let script = session::script(stage, module)?;
+    let moments = moments(stage.about.seconds);
+    let at_any_moment = format!("any-moment.sh {module} {}", moments.join(" "));
+
+    // A module that leaks one object a load: what the leak check must find.
+    let leaky = Variant::read(&paths.root.join("runner/tests/variants/leaks.toml"))?;
+    let name = "leaks";
+    let tree = leaky.make(paths, stage, name)?;
+    let leaky =
+        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &format!("variants/{name}"), &[])?;
+    let ten_loads = format!("any-moment.sh {module}{}", " 0".repeat(MOMENTS));
+
+    let mut session = Session::new(paths, stage, &ready.built)?;
+    session.add(&leaky.ko(module)?, "leaky.ko")?;
+    session.section("load-1", "", &script);
+    session.section("leaks-begin", "", "leaks.sh begin");
+    session.section("load-2", "", &script);
+    session.section("any-moment", "", &at_any_moment);
+    session.section("leaks-end", "", "leaks.sh end");
+    session.section("leaky-begin", "", "leaks.sh begin");
+    session.section("leaky", "", &format!("with-file.sh leaky {ten_loads}"));
+    session.section("leaky-end", "", "leaks.sh end");
+    let root = session.finish()?;
+
+    let console = paths.build_dir("test")?.join(format!("stage-{}-{flavour}.log", stage.number));
+    let plan = Plan {
+        kernel: &ready.kernel,
+        root: &root,
+        limit: session_limit(&ready.kernel, 60 + 4 * stage.about.seconds),
+        boot_limit: None,
+        // Slow to boot with, so only where it is wanted.
+        params: &["kmemleak=on"],
+        console: &console,
+    };
+    let boot = machine.boot(&plan, &mut |_| ())?;
+
+    let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
+    tally.check(format!("{module}: no splat, every load and unload worked"), || {
+        verdict::clean(&boot)
+    });
+    for section in ["load-1", "load-2"] {
+        tally.check(format!("{module}: {section} keeps the contract"), || {
+            verdict::keeps(&boot, section, &contract)
+        });
+    }
+    tally.check(format!("{module}: unloaded at {MOMENTS} random moments"), || {
+        let lines = lines_of(&boot.lines, "any-moment");
+        let unloaded = lines.iter().filter(|l| l.contains("guest: unloaded")).count();
+        if unloaded == MOMENTS {
+            return Ok(());
+        }
+        Err(problem(
+            format!("it was unloaded {unloaded} times of {MOMENTS}"),
+            lines.join("\n"),
+            format!("the delays were {}", moments.join(" ")),
+        ))
+    });
+    tally.check(format!("{module}: nothing leaked"), || {
+        match leaks(&boot, &ready.kernel, "leaks")? {
+            found if found.is_empty() => Ok(()),
+            found => Err(problem("memory was not freed", found, "")),
+        }
+    });
+    tally.check(format!("{module}: the leaky variant is caught"), || {
+        match leaks(&boot, &ready.kernel, "leaky")? {
+            found if found.is_empty() => Err(problem("a leak was not found", "", "")),
+            _ => Ok(()),
+        }
+    });
+    Ok(())
+}
+
+/// Delays in seconds, one in each tenth of a story, so that all of it is met.
+fn moments(seconds: u64) -> Vec<String> {
+    let story = seconds as f64 / 5.0;
+    (0..MOMENTS)
+        .map(|i| {
+            let random = std::hash::RandomState::new().build_hasher().finish();
+            let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
+            format!("{:.2}", (i as f64 + fraction) * story / MOMENTS as f64)
+        })
+        .collect()
+}
+
+/// What the leak check of guest/leaks.sh found between `NAME-begin` and `NAME-end`.
+fn leaks(boot: &Boot, kernel: &Kernel, name: &str) -> Result<String> {
+    let end = lines_of(&boot.lines, &format!("{name}-end"));
+    let nothing = || problem("the leak check has no result", "", "no result is a failure");
+    if kernel.has("DEBUG_KMEMLEAK") {
+        let counted = end.iter().find_map(|l| {
+            l.split("kmemleak: ").nth(1)?.strip_suffix(" unreferenced objects")?.parse::<u64>().ok()
+        });
+        return match counted.ok_or_else(nothing)? {
+            0 => Ok(String::new()),
+            _ => Ok(end.join("\n")),
+        };
+    }
+    let before = slabs(lines_of(&boot.lines, &format!("{name}-begin")));
+    let after = slabs(end);
+    if before.is_empty() || after.is_empty() {
+        return Err(nothing());
+    }
+    // A leak of one object a load shows as at least as many objects as loads.
+    let grown: Vec<_> = after
+        .iter()
+        .filter_map(|(cache, now)| {
+            let was = before.get(cache).copied().unwrap_or(0);
+            (*now >= was + MOMENTS as u64).then(|| format!("{cache}: {was} objects, then {now}"))
+        })
+        .collect();
+    Ok(grown.join("\n"))
+}
+
+/// Objects of each slab cache.
+fn slabs(lines: &[String]) -> BTreeMap<String, u64> {
+    lines
+        .iter()
+        .filter_map(|line| {
+            let mut words = line.split("guest: slab ").nth(1)?.split(' ').skip(1);
+            Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+        })
+        .collect()
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What goes wrong on other people's machines, acted out: each case has to end
+//! with a clear message and an exit code that is not zero, and to lose nothing.
+//!
+//! The runner is called as `make` calls it, in this checkout, with a home of
+//! its own and, where a tool has to fail, a stand-in for it first in PATH.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A machine of its own: a home, a cache, and a folder of stand-ins.
+struct Machine {
+    dir: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["bin", "cache/rcu-workshop/tools/bindgen-0.73.2/bin", "cache/rcu-workshop/src"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let this = Self { dir };
+        // Not what these tests are about, and long to build.
+        this.file("cache/rcu-workshop/tools/bindgen-0.73.2/bin/bindgen", "");
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A stand-in for a tool.
+    fn fake(&self, name: &str, script: &str) {
+        let path = self.file(&format!("bin/{name}"), &format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// A source that needs no fetching.
+    fn source(&self) {
+        self.file("cache/rcu-workshop/src/linux-7.3.4/Makefile", KERNEL_MAKEFILE);
+    }
+
+    fn command(&self, words: &[&str], env: &[(&str, &str)]) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        command
+            .args(words)
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", self.path("bin").display()))
+            .env("HOME", self.dir.path())
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("ACCEL", "tcg")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, words: &[&str], env: &[(&str, &str)]) -> Output {
+        self.command(words, env).output().unwrap()
+    }
+
+    /// Runs, and expects a failure that says all of `says`.
+    fn refuses(&self, words: &[&str], env: &[(&str, &str)], says: &[&str]) {
+        failed_and_said(&self.run(words, env), says);
+    }
+}
+
+const KERNEL_MAKEFILE: &str = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n";
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn failed_and_said(output: &Output, says: &[&str]) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for words in says {
+        assert!(text.contains(words), "`{words}` is missing in:\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn unknown_words() {
+    let m = Machine::new();
+    m.refuses(&["stage-9", "run"], &[], &["there is no `stage-9`", "make stage-1 run"]);
+    m.refuses(&["frobnicate"], &[], &["there is no goal `frobnicate`", "make help"]);
+    m.refuses(&["stage-1", "walk"], &[], &["does not know `walk`", "make stage-1 run"]);
+    m.refuses(&["run"], &[], &["of which stage?", "make stage-1 run"]);
+}
+
+#[test]
+fn unknown_values() {
+    let m = Machine::new();
+    m.refuses(&["stage-1", "run"], &[("KERNEL", "slow")], &["flavour `slow`", "KERNEL=fast"]);
+    m.refuses(&["stage-1", "bless"], &[("ARGS", "cco_ms=1")], &["ARGS= does not go with bless"]);
+    m.refuses(&["stage-1", "shell"], &[], &["wants a terminal"]);
+}
+
+#[test]
+fn help_and_doctor_need_nothing() {
+    let m = Machine::new();
+    for goal in ["help", "doctor"] {
+        let output = m.run(&[goal], &[]);
+        assert!(output.status.success() && text(&output).contains("make stage-1 run"));
+    }
+}
+
+#[test]
+fn a_path_with_a_space_is_refused_before_anything_is_built() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().join("my workshop");
+    fs::create_dir_all(here.join("runner")).unwrap();
+    for name in ["Makefile", "runner/bootstrap.sh"] {
+        fs::copy(root().join(name), here.join(name)).unwrap();
+    }
+    let make = Command::new("make").arg("stage-1").arg("run").current_dir(&here).output().unwrap();
+    let said = text(&make);
+    assert!(!make.status.success());
+    assert!(said.contains("a space or a colon in its path") && said.contains("move it"), "{said}");
+    assert!(!here.join("build").exists());
+}
+
+#[test]
+fn a_missing_tool_that_cannot_be_installed_names_the_command() {
+    let m = Machine::new();
+    // No rustc that will do, and a package manager without network.
+    m.fake("apt-get", "echo 'E: Temporary failure resolving the mirror' >&2; exit 100");
+    let says = if nix::unistd::geteuid().is_root() {
+        ["apt-get update", "on the network?"]
+    } else {
+        ["sudo apt-get install", "Installing them needs root"]
+    };
+    m.refuses(&["stage-1"], &[("RUSTC", "/nowhere/rustc")], &says);
+}
+
+#[test]
+fn an_old_rustc_is_named_with_the_reason() {
+    let m = Machine::new();
+    m.fake("apt-get", "exit 0");
+    m.fake("rustc", "echo 'rustc 1.63.0 (4b91a6ea7 2022-08-08)'; echo 'release: 1.63.0'; echo 'LLVM version: 14.0.6'");
+    let rustc = m.path("bin/rustc");
+    m.refuses(
+        &["stage-1"],
+        &[("RUSTC", rustc.to_str().unwrap())],
+        &["1.63.0", "1.85.0 or newer is wanted"],
+    );
+}
+
+#[test]
+fn no_network_and_an_empty_cache() {
+    let m = Machine::new();
+    m.fake("apt-get", "echo 'E: Could not resolve host' >&2; exit 100");
+    m.fake("curl", "echo 'curl: (6) Could not resolve host' >&2; exit 6");
+    m.refuses(
+        &["stage-1"],
+        &[],
+        &["could not download", "Could not resolve host", "KERNEL_TARBALL=", "KERNEL_PACK="],
+    );
+}
+
+/// A stand-in for kernel.org on this machine; gives `tarball`, and of the first
+/// request for it only the first `cut` bytes.
+fn mirror(tarball: Vec<u8>, published: String, cut: Option<usize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut cut = cut;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let n = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..n]).into_owned();
+            let body = if request.contains("sha256sums.asc") {
+                format!("{published}  linux-7.3.4.tar.xz\n").into_bytes()
+            } else {
+                tarball.clone()
+            };
+            let range = request.lines().find_map(|l| l.strip_prefix("Range: bytes="));
+            let from = range.and_then(|r| r.trim_end_matches('-').parse::<usize>().ok());
+            let from = from.unwrap_or(0).min(body.len());
+            let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{}/{}\r\nConnection: close\r\n\r\n",
+                body.len() - from,
+                body.len().saturating_sub(1),
+                body.len(),
+            );
+            let end = match cut {
+                Some(cut_at) if !request.contains("sha256sums") => {
+                    cut = None;
+                    cut_at
+                }
+                _ => body.len(),
+            };
+            let _ = stream.write_all(&body[from..end.max(from)]);
+        }
+    });
+    url
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A tarball with no more than a kernel's version in it.
+fn tiny_kernel(m: &Machine) -> Vec<u8> {
+    m.file("tar/linux-7.3.4/Makefile", KERNEL_MAKEFILE);
+    let file = m.path("linux-7.3.4.tar.xz");
+    let tar = Command::new("tar").arg("cJf").arg(&file).arg("-C").arg(m.path("tar"));
+    assert!(tar.arg("linux-7.3.4").status().unwrap().success());
+    fs::read(file).unwrap()
+}
+
+#[test]
+fn a_tampered_download_is_deleted() {
+    let m = Machine::new();
+    let tarball = tiny_kernel(&m);
+    let url = mirror(tarball, sha256(b"another file"), None);
+    m.refuses(
+        &["stage-1"],
+        &[("KERNEL_FROM", "kernel.org"), ("KERNEL_MIRROR", &url)],
+        &["is not what it should be", "kernel.org publishes", "has been deleted"],
+    );
+    assert!(!m.path("cache/rcu-workshop/downloads/linux-7.3.4.tar.xz").exists());
+}
+
+#[test]
+fn a_download_that_was_cut_off_goes_on_where_it_stopped() {
+    let m = Machine::new();
+    m.fake("make", "echo 'stand-in for the build'; exit 2");
+    let tarball = tiny_kernel(&m);
+    let url = mirror(tarball.clone(), sha256(&tarball), Some(100));
+    let env = [("KERNEL_FROM", "kernel.org"), ("KERNEL_MIRROR", url.as_str())];
+    // curl itself tries again once; what it has so far is kept.
+    let first = m.run(&["stage-1"], &env);
+    if !m.path("cache/rcu-workshop/src/linux-7.3.4").exists() {
+        failed_and_said(&first, &["could not download"]);
+        let part = m.path("cache/rcu-workshop/downloads/linux-7.3.4.tar.partial");
+        assert_eq!(fs::metadata(part).unwrap().len(), 100);
+        m.run(&["stage-1"], &env);
+    }
+    let unpacked = m.path("cache/rcu-workshop/src/linux-7.3.4/Makefile");
+    assert_eq!(fs::read_to_string(unpacked).unwrap(), KERNEL_MAKEFILE);
+}
+
+#[test]
+fn tarballs_that_are_none() {
+    let m = Machine::new();
+    let given = |name: &str, says: &[&str]| {
+        let path = m.path(name);
+        m.refuses(&["stage-1"], &[("KERNEL_TARBALL", path.to_str().unwrap())], says);
+    };
+    given("nothing", &["there is no file"]);
+    m.file("broken.tar.xz", "not a tarball");
+    given("broken.tar.xz", &["could not unpack", "damaged or truncated"]);
+    tiny_kernel(&m);
+    let whole = fs::read(m.path("linux-7.3.4.tar.xz")).unwrap();
+    fs::write(m.path("cut.tar.xz"), &whole[..whole.len() / 2]).unwrap();
+    given("cut.tar.xz", &["could not unpack", "damaged or truncated"]);
+    m.file("tar/linux-6.1/Makefile", "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION =\n");
+    let tar = Command::new("tar").arg("cJf").arg(m.path("old.tar.xz")).arg("-C").arg(m.path("tar"));
+    assert!({ tar }.arg("linux-6.1").status().unwrap().success());
+    given("old.tar.xz", &["is Linux 6.1.0", "Linux 7.3"]);
+    assert_eq!(fs::read_dir(m.path("cache/rcu-workshop/src")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_while_building() {
+    let m = Machine::new();
+    m.source();
+    m.fake("make", "echo 'fatal error: error writing to x.o: No space left on device' >&2; exit 2");
+    m.refuses(&["stage-1"], &[], &["the disk is full", "df -h", "the same command again"]);
+}
+
+#[test]
+fn an_option_that_the_kernel_does_not_take() {
+    let m = Machine::new();
+    m.source();
+    // Finds O= among its words, as make does, and configures next to nothing there.
+    m.fake("make", "for w; do case $w in O=*) echo CONFIG_SMP=y > \"${w#O=}/.config\";; esac; done");
+    m.refuses(&["stage-1"], &[], &["not what the fragments ask for", "CONFIG_RUST=y"]);
+}
+
+#[test]
+fn a_second_run_waits_for_the_first_and_both_can_be_interrupted() {
+    let m = Machine::new();
+    m.source();
+    m.fake("make", "sleep 60.125");
+    let mut first = m.command(&["stage-1"], &[]).process_group(0).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let second = m.command(&["stage-1"], &[]).process_group(0).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    for child in [first.id(), second.id()] {
+        let pid = nix::unistd::Pid::from_raw(child as i32);
+        // As a terminal does it: the whole group.
+        nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    }
+    let began = Instant::now();
+    let second = second.wait_with_output().unwrap();
+    failed_and_said(&second, &["another run is building the debug kernel", "interrupted"]);
+    assert_eq!(first.wait().unwrap().code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn kdir_that_cannot_be_used() {
+    let m = Machine::new();
+    let dir = m.path("kernel");
+    let given = |says: &[&str]| {
+        m.refuses(&["stage-1"], &[("KDIR", dir.to_str().unwrap())], says);
+    };
+    given(&["there is no kernel at", "KDIR="]);
+    fs::create_dir(&dir).unwrap();
+    given(&["has no .config"]);
+    m.file("kernel/.config", "CONFIG_MODULES=y\n");
+    given(&["without CONFIG_RUST=y"]);
+    m.file(
+        "kernel/.config",
+        "CONFIG_MODULES=y\nCONFIG_RUST=y\nCONFIG_RUSTC_VERSION_TEXT=\"rustc 1.90.0 (other)\"\n",
+    );
+    given(&["configured but not built"]);
+    m.file("kernel/arch/x86/boot/bzImage", "");
+    m.file("kernel/Module.symvers", "");
+    given(&["rust/libkernel.rmeta"]);
+    m.file("kernel/rust/libkernel.rmeta", "");
+    m.file("kernel/include/config/kernel.release", "7.3.4\n");
+    given(&["built by another rustc", "rustc 1.90.0 (other)", "RUSTC="]);
+}
+
+#[test]
+fn packs_that_cannot_be_used() {
+    let m = Machine::new();
+    let pack = m.path("pack.tar.gz");
+    let given = |says: &[&str]| {
+        m.refuses(&["stage-1"], &[("KERNEL_PACK", pack.to_str().unwrap())], says);
+    };
+    given(&["there is no pack", "make kernel-pack"]);
+    fs::write(&pack, "nothing of the kind").unwrap();
+    given(&["could not read", "copy it again"]);
+    m.file("in/pack.toml", "rustc = \"rustc 1.90.0 (other)\"\nkernels = []\n");
+    let tar = Command::new("tar").arg("czf").arg(&pack).arg("-C").arg(m.path("in"));
+    assert!({ tar }.arg("pack.toml").status().unwrap().success());
+    given(&["built by another rustc", "rustc 1.90.0 (other)", "RUSTC="]);
+}
