@@ -46,7 +46,10 @@ bare_doctor() {
 	while read -r line; do
 		case $line in
 		name*) name=$(values "$line") ;;
-		why*) why=${line#*= } ;;
+		why*)
+			why=${line#*= ?}
+			why=${why%?}
+			;;
 		probe*) probe=$(values "$line") ;;
 		debian*)
 			packages=$(values "$line")
@@ -61,6 +64,11 @@ bare_doctor() {
 			;;
 		esac
 	done < runner/tools.toml
+	echo
+	echo "memory:  $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"
+	echo "disk:    $(df -h . | awk 'NR == 2 { print $4 }') free here; all of the workshop takes about 5 GB"
+	if [ -w /dev/kvm ]; then echo "KVM:     /dev/kvm can be opened; the first run tries whether it works"; else echo "KVM:     no access to /dev/kvm, guests will run under TCG"; fi
+	echo "proxies: http_proxy=${http_proxy:-} https_proxy=${https_proxy:-}"
 	echo
 	echo "next: \`make stage-1 run\` installs what is missing ({llvm} is the LLVM of the chosen rustc)."
 }

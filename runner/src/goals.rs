@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::{Paths, var};
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{doctor, house, run, test};
+use crate::{breaks, doctor, house, run, test};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -57,6 +57,16 @@ const VERBS: &[Goal<StageWork>] = &[
         work: run::timeline,
     },
     Goal { word: "bless", help: "record a run anew: recorded.dmesg", work: run::bless },
+    Goal {
+        word: "break",
+        help: "what goes wrong without a safety step: a list, or one with B=name",
+        work: breaks::break_it,
+    },
+    Goal {
+        word: "refuse",
+        help: "what the compiler does not let through; one with R=name",
+        work: breaks::refuse,
+    },
 ];
 
 const VARIABLES: &[(&str, &str)] = &[

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, Write};
 use std::path::Path;
+use std::process::Command;
 
 use crate::paths::Paths;
 use crate::say::{Doing, Result, Times, problem, step};
@@ -44,17 +45,28 @@ pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
         step("  nothing");
         return Ok(());
     }
-    if paths.cache.exists() && ask("remove the folder?")? {
+    let host = Host::this();
+    let command = host.family.remove_command(&packages).filter(|_| !packages.is_empty());
+    if let Some(command) = command {
+        let command = format!("{}{command}", if host.is_root { "" } else { "sudo " });
+        step(format!(
+            "\nBy now others may use the packages too.  This would remove them:\n  {command}"
+        ));
+        if ask("do it?")? {
+            let mut words = command.split(' ');
+            let status = Command::new(words.next().unwrap_or_default()).args(words).status();
+            if !status.doing(|| format!("run `{command}`"))?.success() {
+                return Err(problem(
+                    format!("`{command}` failed"),
+                    "Nothing else was removed.",
+                    "",
+                ));
+            }
+        }
+    }
+    if paths.cache.exists() && ask(&format!("remove {}?", paths.cache.display()))? {
         remove(&paths.cache)?;
         step("removed");
-    }
-    if let Some(command) =
-        Host::this().family.remove_command(&packages).filter(|_| !packages.is_empty())
-    {
-        step(format!(
-            "The packages may be in use by others by now; this removes them:\n\n  {}{command}",
-            if Host::this().is_root { "" } else { "sudo " }
-        ));
     }
     step(format!("\nThe rest is this folder: rm -r {}", paths.root.display()));
     Ok(())
@@ -69,7 +81,7 @@ fn ask(question: &str) -> Result<bool> {
         Ok(0) | Err(_) => Err(problem(
             "nobody answered",
             "Nothing was removed.",
-            "call `make uninstall` on a terminal, or `echo y | make uninstall`",
+            "call `make uninstall` on a terminal, or `yes | make uninstall`",
         )),
         Ok(_) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
     }

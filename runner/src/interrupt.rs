@@ -7,9 +7,9 @@
 //! go.  What must die with the runner even when that is killed outright gets
 //! [`die_with_parent`].
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,36 @@ pub fn die_with_parent(command: &mut Command) -> &mut Command {
         command
             .pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from))
     }
+}
+
+/// Runs a program to its end, as [`Command::output`] does; a signal ends it,
+/// whenever it comes, and the caller finds that out by [`check`].
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut group = Group::spawn(command)?;
+    let (out, err) = (group.child.stdout.take(), group.child.stderr.take());
+    std::thread::scope(|scope| {
+        let stdout = scope.spawn(|| read_all(out));
+        let stderr = scope.spawn(|| read_all(err));
+        while group.ended().is_none() {
+            if came() {
+                group.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let status = group.wait().ok_or_else(|| io::Error::other("it has no status"))?;
+        let read =
+            |thread: std::thread::ScopedJoinHandle<'_, Vec<u8>>| thread.join().unwrap_or_default();
+        Ok(Output { status, stdout: read(stdout), stderr: read(stderr) })
+    })
+}
+
+fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = vec![];
+    if let Some(mut pipe) = pipe {
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 /// A child with all of its descendants, killed when this goes out of scope.

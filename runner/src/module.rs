@@ -3,7 +3,7 @@
 //! Building a stage's modules with Kbuild.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::interrupt;
 use crate::kernel::{Kernel, clean_environment};
@@ -53,9 +53,9 @@ pub fn build(
         .arg(&kernel.dir)
         .arg(format!("M={}", from.display()))
         .arg(format!("MO={}", dir.display()));
-    make.args(toolchain.make_args(paths)).args(extra).arg("modules").stdin(Stdio::null());
+    make.args(toolchain.make_args(paths)).args(extra).arg("modules");
     clean_environment(&mut make);
-    let out = make.output().doing(|| "run make".into())?;
+    let out = interrupt::output(&mut make).doing(|| "run make".into())?;
     interrupt::check()?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     let text = text.replace(&format!("{}/", paths.root.display()), "");
@@ -66,8 +66,7 @@ pub fn build(
         return Err(disk_full("build the module"));
     }
     // The compiler's own words; make's only say once more that it failed.
-    let (make_said, compiler): (Vec<_>, Vec<_>) =
-        text.lines().partition(|l| l.starts_with("make"));
+    let (make_said, compiler): (Vec<_>, Vec<_>) = text.lines().partition(|l| l.starts_with("make"));
     let why = if compiler.is_empty() { make_said } else { compiler };
     Err(problem(
         "the module could not be built",

@@ -68,16 +68,15 @@ impl Paths {
         let began = Instant::now();
         let mut said = false;
         loop {
+            interrupt::check()?;
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(Lock(lock)),
                 Err((file, nix::Error::EWOULDBLOCK)) => file,
                 Err((_, e)) => {
-                    return Err(e)
-                        .map_err(std::io::Error::from)
+                    return Err(std::io::Error::from(e))
                         .doing(|| format!("lock {}", path.display()));
                 }
             };
-            interrupt::check()?;
             if !said {
                 note(format!("another run {what}; this one waits for it"));
                 said = true;

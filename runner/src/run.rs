@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::breaks;
 use crate::goals::{module_args, scale};
 use crate::kernel::{Flavour, Kernel};
 use crate::module::{self, Built};
@@ -75,7 +76,7 @@ fn play(
     let mut session = Session::new(paths, stage, &ready.built)?;
     if let Some(scale) = scale {
         note(format!("{}; it takes {} s at most", scale.about, scale.seconds));
-        session.raise(scale);
+        session.raise(&scale.limits);
     }
     session.section(STORY, &args, &session::script(stage, module)?);
     session.section("load-2", &args, &session::again(module));
@@ -102,7 +103,7 @@ fn play(
         } else if line.ends_with(&format!("guest: end {STORY}")) {
             took = began.map(|began| began.elapsed());
             shown = false;
-        } else if shown || line.contains("guest: raised") {
+        } else if shown || line.contains("guest: set ") {
             println!("{line}");
             let _ = std::io::stdout().flush();
         }
@@ -175,6 +176,9 @@ pub fn draw(stage: &Stage, module: &str, dmesg: &str) -> Timeline {
 
 /// `make stage-N bless`: a recorded run, for the book and for the tests.
 pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    if let Some(name) = var("B") {
+        return breaks::record(paths, stage, &name, times);
+    }
     for name in ["ARGS", "SCALE", "SCRIPT", "KDIR"] {
         if var(name).is_some() {
             return Err(problem(
@@ -205,6 +209,9 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let file = stage.file(module, "recorded.dmesg");
     write(&file, stamp + &lines.join("\n") + "\n")?;
     step(format!("recorded {} lines in {}", lines.len(), shown(paths, &file)));
+    let picture = stage.file(module, "recorded.svg");
+    write(&picture, recorded_picture(stage, module)?)?;
+    step(format!("and their timeline in {}", shown(paths, &picture)));
     Ok(())
 }
 
@@ -245,6 +252,11 @@ fn shown(paths: &Paths, file: &std::path::Path) -> String {
 /// Columns of the terminal, or a usual number.
 fn terminal_width() -> usize {
     var("COLUMNS").and_then(|n| n.parse().ok()).filter(|n| (40..=300).contains(n)).unwrap_or(100)
+}
+
+/// The picture of a module's recorded run, as `bless` draws it.
+pub fn recorded_picture(stage: &Stage, module: &str) -> Result<String> {
+    Ok(svg(&draw(stage, module, &recorded(stage, module)?)))
 }
 
 /// The recorded run of a module.

@@ -7,7 +7,7 @@
 use crate::module::Built;
 use crate::paths::{Paths, var};
 use crate::say::{Result, problem};
-use crate::stage::{Scale, Stage};
+use crate::stage::Stage;
 use crate::vm::Root;
 
 /// A session under construction.
@@ -29,18 +29,23 @@ impl Session {
         Ok(Self { root, body: String::new() })
     }
 
-    /// Raises the limits that a slow story needs, where the kernel has them.
-    pub fn raise(&mut self, scale: &Scale) {
-        for limit in &scale.limits {
+    /// Sets limits of the kernel, where it has them, and says so.
+    pub fn raise(&mut self, limits: &[String]) {
+        for limit in limits {
             let (file, value) = limit.split_once('=').unwrap_or((limit, ""));
             self.body +=
-                &format!("[ -e {file} ] && echo {value} > {file} && say \"raised {limit}\"\n");
+                &format!("[ -e {file} ] && echo {value} > {file} && say \"set {limit}\"\n");
         }
     }
 
     /// Puts one more file into the guest's /workshop.
     pub fn add(&self, file: &std::path::Path, name: &str) -> Result<()> {
         self.root.add(file, name)
+    }
+
+    /// Writes a script of this session alone.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        self.root.write(name, text)
     }
 
     /// Adds a section.

@@ -111,6 +111,7 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.part("host program", |t| host::program(paths, t));
     tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t));
     tally.part("traces", |t| host::traces(&stages, t));
+    tally.part("readme", |t| host::readme(paths, &stages, t));
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t));
     for flavour in Flavour::ALL {
         for stage in &stages {

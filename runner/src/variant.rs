@@ -17,8 +17,42 @@ use crate::stage::Stage;
 pub struct Variant {
     /// What it shows, in one line.
     pub title: String,
+    /// What the log, or the compiler's message, shows; for the screen and the book.
+    #[serde(default)]
+    pub explanation: String,
+    /// The flavours that show it, `debug`, `fast` or both; for a break.
+    #[serde(default)]
+    pub flavours: Vec<String>,
+    /// Parameters for the module.
+    #[serde(default)]
+    pub args: String,
+    /// Limits to set before the module is loaded, as in stage.toml.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// The guest script, if not the module's own.
+    pub script: Option<String>,
     /// The regions that are replaced.
     pub replace: Vec<Replace>,
+    /// What has to be seen.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What a break's log or a refusal's compiler has to say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// A break: for each, a line of the log has to match; the first is the key line.
+    #[serde(default)]
+    pub lines: Vec<String>,
+    /// A break: splats of these kinds have to be there.
+    #[serde(default)]
+    pub splats: Vec<String>,
+    /// A break: no line of the log may match.
+    #[serde(default)]
+    pub never: Vec<String>,
+    /// A refusal: the compiler's error code.
+    pub error: Option<String>,
 }
 
 /// One replaced region.
@@ -40,11 +74,38 @@ impl Variant {
             .map_err(|e| problem(format!("{} cannot be read", file.display()), e.to_string(), ""))
     }
 
-    /// Makes the tree, and gives the stage's folder in it.  All stages are
-    /// there, since later ones use files of earlier ones.
+    /// All variants of a kind that a stage has, by name: `breaks` or `refusals`.
+    pub fn all(stage: &Stage, kind: &str) -> Result<Vec<(String, Self)>> {
+        let mut all = vec![];
+        for entry in fs::read_dir(stage.dir.join(kind)).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                all.push((name, Self::read(&path)?));
+            }
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
+    /// The lines of `file` in the tree that [`Self::make`] made which are the
+    /// variant's, counted from 1.
+    pub fn lines_of(&self, dir: &Path, file: &str) -> Result<Vec<std::ops::Range<usize>>> {
+        let text = read(&dir.join(file))?;
+        let mine = self.replace.iter().filter(|replace| replace.file == file);
+        mine.map(|replace| {
+            // The anchors' own lines are not the variant's.
+            let (begin, end) = region(&text, &replace.region)
+                .map_err(|why| problem(format!("{file} has lost a region"), why, ""))?;
+            Ok(begin + 2..end + 1)
+        })
+        .collect()
+    }
+
+    /// Makes the tree in `build/NAME`, and gives the stage's folder in it.  All
+    /// stages are there, since later ones use files of earlier ones.
     pub fn make(&self, paths: &Paths, stage: &Stage, name: &str) -> Result<PathBuf> {
-        let top = paths.build.join("variants").join(format!("{}-{name}", stage.folder));
-        let stages = make_dir(top.join("stages"))?;
+        let stages = make_dir(paths.build.join(name).join("stages"))?;
         copy_sources(&paths.root.join("stages"), &stages)?;
         let dir = stages.join(&stage.folder);
         for replace in &self.replace {
@@ -64,25 +125,31 @@ impl Variant {
 
 /// Replaces the lines between the anchors `name`; the anchors stay.
 fn replaced(text: &str, name: &str, with: &str) -> std::result::Result<String, String> {
-    let (begin, end) = (format!("ANCHOR: {name}"), format!("ANCHOR_END: {name}"));
+    let (begin, end) = region(text, name)?;
     let lines: Vec<_> = text.lines().collect();
+    let mut out: Vec<&str> = lines[..=begin].to_vec();
+    out.extend(with.trim_matches('\n').lines());
+    out.extend(&lines[end..]);
+    Ok(out.join("\n") + "\n")
+}
+
+/// The lines with the two anchors of `name`, counted from 0.
+fn region(text: &str, name: &str) -> std::result::Result<(usize, usize), String> {
     let only = |mark: &str| {
-        let mut at =
-            lines.iter().enumerate().filter(|(_, l)| l.trim_end().ends_with(mark)).map(|(i, _)| i);
+        let mark = format!("{mark}: {name}");
+        let lines = text.lines().enumerate();
+        let mut at = lines.filter(|(_, line)| line.trim_end().ends_with(&mark)).map(|(i, _)| i);
         match (at.next(), at.next()) {
             (Some(at), None) => Ok(at),
             (None, _) => Err(format!("there is no `{mark}`")),
             (Some(_), Some(_)) => Err(format!("`{mark}` stands there more than once")),
         }
     };
-    let (begin, end) = (only(&begin)?, only(&end)?);
+    let (begin, end) = (only("ANCHOR")?, only("ANCHOR_END")?);
     if end < begin {
         return Err(format!("the region `{name}` ends before it begins"));
     }
-    let mut out: Vec<&str> = lines[..=begin].to_vec();
-    out.extend(with.trim_matches('\n').lines());
-    out.extend(&lines[end..]);
-    Ok(out.join("\n") + "\n")
+    Ok((begin, end))
 }
 
 /// Copies the sources below `from`, leaving files alone that are the same, so
@@ -122,6 +189,11 @@ mod tests {
             replaced(SOURCE, "one", "").unwrap(),
             "a\n// ANCHOR: one\n// ANCHOR_END: one\nc\n"
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_variant_are_those_between_the_anchors() {
+        assert_eq!(region(SOURCE, "one"), Ok((1, 3)));
     }
 
     #[test]

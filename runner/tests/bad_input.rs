@@ -30,7 +30,8 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["bin", "cache/rcu-workshop/tools/bindgen-0.73.2/bin", "cache/rcu-workshop/src"] {
+        for name in ["bin", "cache/rcu-workshop/tools/bindgen-0.73.2/bin", "cache/rcu-workshop/src"]
+        {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         let this = Self { dir };
@@ -228,12 +229,16 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
+fn tar(how: &str, file: &Path, dir: &Path, what: &str) {
+    let mut tar = Command::new("tar");
+    assert!(tar.arg(how).arg(file).arg("-C").arg(dir).arg(what).status().unwrap().success());
+}
+
 /// A tarball with no more than a kernel's version in it.
 fn tiny_kernel(m: &Machine) -> Vec<u8> {
     m.file("tar/linux-7.3.4/Makefile", KERNEL_MAKEFILE);
     let file = m.path("linux-7.3.4.tar.xz");
-    let tar = Command::new("tar").arg("cJf").arg(&file).arg("-C").arg(m.path("tar"));
-    assert!(tar.arg("linux-7.3.4").status().unwrap().success());
+    tar("cJf", &file, &m.path("tar"), "linux-7.3.4");
     fs::read(file).unwrap()
 }
 
@@ -284,8 +289,7 @@ fn tarballs_that_are_none() {
     fs::write(m.path("cut.tar.xz"), &whole[..whole.len() / 2]).unwrap();
     given("cut.tar.xz", &["could not unpack", "damaged or truncated"]);
     m.file("tar/linux-6.1/Makefile", "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION =\n");
-    let tar = Command::new("tar").arg("cJf").arg(m.path("old.tar.xz")).arg("-C").arg(m.path("tar"));
-    assert!({ tar }.arg("linux-6.1").status().unwrap().success());
+    tar("cJf", &m.path("old.tar.xz"), &m.path("tar"), "linux-6.1");
     given("old.tar.xz", &["is Linux 6.1.0", "Linux 7.3"]);
     assert_eq!(fs::read_dir(m.path("cache/rcu-workshop/src")).unwrap().count(), 0);
 }
@@ -303,7 +307,10 @@ fn an_option_that_the_kernel_does_not_take() {
     let m = Machine::new();
     m.source();
     // Finds O= among its words, as make does, and configures next to nothing there.
-    m.fake("make", "for w; do case $w in O=*) echo CONFIG_SMP=y > \"${w#O=}/.config\";; esac; done");
+    m.fake(
+        "make",
+        "for w; do case $w in O=*) echo CONFIG_SMP=y > \"${w#O=}/.config\";; esac; done",
+    );
     m.refuses(&["stage-1"], &[], &["not what the fragments ask for", "CONFIG_RUST=y"]);
 }
 
@@ -364,7 +371,6 @@ fn packs_that_cannot_be_used() {
     fs::write(&pack, "nothing of the kind").unwrap();
     given(&["could not read", "copy it again"]);
     m.file("in/pack.toml", "rustc = \"rustc 1.90.0 (other)\"\nkernels = []\n");
-    let tar = Command::new("tar").arg("czf").arg(&pack).arg("-C").arg(m.path("in"));
-    assert!({ tar }.arg("pack.toml").status().unwrap().success());
+    tar("czf", &pack, &m.path("in"), "pack.toml");
     given(&["built by another rustc", "rustc 1.90.0 (other)", "RUSTC="]);
 }

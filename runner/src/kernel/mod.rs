@@ -220,10 +220,7 @@ pub fn build_all(paths: &Paths, times: &mut Times) -> Result<()> {
 
 /// Runs a program of the set-up to its end; `what` completes "could not …".
 fn run(command: &mut Command, what: &str, help: &str) -> Result<String> {
-    let out = command
-        .stdin(std::process::Stdio::null())
-        .output()
-        .doing(|| format!("run {:?}", command.get_program()))?;
+    let out = interrupt::output(command).doing(|| format!("run {:?}", command.get_program()))?;
     interrupt::check()?;
     if out.status.success() {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());

@@ -279,6 +279,9 @@ fn fetch(url: &str, to: &Path, progress: &Progress) -> Result<()> {
         while child.try_wait().doing(|| "wait for curl".into())?.is_none() {
             let have = part.metadata().map_or(0, |m| m.len());
             progress.at(format!("{} MB of {url}", have >> 20));
+            if interrupt::came() {
+                let _ = child.kill();
+            }
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
         let out = child.wait_with_output().doing(|| "wait for curl".into())?;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::Tally;
 use crate::kernel::{Flavour, Kernel, clean_environment};
 use crate::module;
-use crate::paths::{Paths, make_dir};
+use crate::paths::{Paths, make_dir, read};
 use crate::run;
 use crate::say::{Doing, Result, Times, problem, step};
 use crate::stage::Stage;
@@ -68,8 +68,7 @@ pub fn lint(
             let name = format!("clippy/stage-{}", stage.number);
             // Clippy speaks only of what it compiles.
             let _ = std::fs::remove_dir_all(paths.build.join(&name));
-            let built =
-                module::build(paths, &kernel, toolchain, &stage.dir, &name, &["CLIPPY=1"])?;
+            let built = module::build(paths, &kernel, toolchain, &stage.dir, &name, &["CLIPPY=1"])?;
             match built.said.as_str() {
                 "" => Ok(()),
                 said => Err(problem("the compilers are not content", said, "")),
@@ -87,15 +86,48 @@ pub fn traces(stages: &[Stage], tally: &mut Tally) -> Result<()> {
                 let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
                 verdict::meets(&contract, &log::parse(&run::recorded(stage, module)?))
             });
+            tally.check(format!("{module}: the recorded picture is of the recorded run"), || {
+                if read(&stage.file(module, "recorded.svg"))?
+                    == run::recorded_picture(stage, module)?
+                {
+                    return Ok(());
+                }
+                let help = format!("make stage-{} bless", stage.number);
+                Err(problem("recorded.svg is not what recorded.dmesg gives", "", help))
+            });
             tally.check(format!("{module}: the checker catches every mutation of it"), || {
                 let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
-                let counts = mutate_and_check(&contract, &log::parse(&run::recorded(stage, module)?))
-                    .map_err(|why| problem("the checker misjudged a changed log", why, ""))?;
+                let counts =
+                    mutate_and_check(&contract, &log::parse(&run::recorded(stage, module)?))
+                        .map_err(|why| problem("the checker misjudged a changed log", why, ""))?;
                 step(format!("          {counts}"));
                 Ok(())
             });
         }
     }
+    Ok(())
+}
+
+/// The README's own trace is the recorded one.
+pub fn readme(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
+    let readme = read(&paths.root.join("README.md"))?;
+    let shown: Vec<_> = readme.lines().filter(|line| line.starts_with("[  ")).collect();
+    tally.check("the README shows lines of the recorded run, and no others", || {
+        let mut recorded = String::new();
+        for stage in stages {
+            recorded += &run::recorded(stage, stage.module()?)?;
+        }
+        let other = shown.iter().find(|line| !recorded.lines().any(|r| r == **line));
+        match other {
+            None if shown.len() >= 10 => Ok(()),
+            None => Err(problem("the README has no trace", "", "")),
+            Some(line) => Err(problem(
+                "the README shows a line that no recorded run has",
+                line,
+                "copy the lines anew from recorded.dmesg after `make stage-1 bless`",
+            )),
+        }
+    });
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 //! Modules and guests that misbehave: each has to be told from the others.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,10 +26,8 @@ pub fn test(paths: &Paths, tally: &mut Tally) -> Result<()> {
     let ready = ready(paths, &stage, Flavour::Fast, &mut times)?;
     let machine = Machine::get(paths, &ready.kernel, &mut times)?;
     let console = paths.build_dir("test")?.join("misfit.log");
-    let variant = |name: &str| -> Result<PathBuf> {
-        let file = paths.root.join(format!("runner/tests/variants/{name}.toml"));
-        Variant::read(&file)?.make(paths, &stage, name)
-    };
+    let variant =
+        |name: &str| Variant::read(&paths.root.join(format!("runner/tests/variants/{name}.toml")));
     let boot = |kernel: &Kernel, built: &Built, limit, boot_limit| {
         let module = stage.module()?;
         let mut session = Session::new(paths, &stage, built)?;
@@ -45,18 +42,19 @@ pub fn test(paths: &Paths, tally: &mut Tally) -> Result<()> {
         ("hangs-in-init", End::Hung, "loading phased_state"),
         ("never-unloads", End::Hung, "unloading phased_state"),
     ] {
-        tally.check(format!("a module that {} is reported as such", name.replace('-', " ")), || {
-            let from = variant(name)?;
+        let variant = variant(name)?;
+        tally.check(format!("told from others: {}", variant.title), || {
             let name = format!("variants/{name}");
-            let built =
-                module::build(paths, &ready.kernel, &ready.toolchain, &from, &name, &[])?;
+            let from = variant.make(paths, &stage, &name)?;
+            let built = module::build(paths, &ready.kernel, &ready.toolchain, &from, &name, &[])?;
             let boot = boot(&ready.kernel, &built, Duration::from_secs(6), None)?;
             told(&boot.end, &end, boot.finished(), says)
         });
     }
-    tally.check("a module that does not compile is refused in the compiler's words", || {
-        let from = variant("does-not-compile")?;
+    let broken = variant("does-not-compile")?;
+    tally.check(format!("refused in the compiler's words: {}", broken.title), || {
         let name = "variants/does-not-compile";
+        let from = broken.make(paths, &stage, name)?;
         match module::build(paths, &ready.kernel, &ready.toolchain, &from, name, &[]) {
             Ok(_) => Err(problem("it compiled", "", "")),
             Err(e) if e.to_string().contains("error[E0308]: mismatched types") => Ok(()),
@@ -108,7 +106,7 @@ fn stopped_by(paths: &Paths, signal: Signal) -> Result<()> {
         .doing(|| "start a run".into())?;
     let mark = format!("vm/run-{}-", run.id());
     let began = Instant::now();
-    while processes_with(&format!("{mark}")) < 2 {
+    while processes_with(&mark) < 2 {
         if began.elapsed() > Duration::from_secs(60) {
             let _ = run.kill();
             return Err(problem("the run did not start its VM", "", ""));
@@ -125,7 +123,11 @@ fn stopped_by(paths: &Paths, signal: Signal) -> Result<()> {
     }
     let left = processes_with(&mark);
     if left > 0 || status.success() {
-        return Err(problem(format!("{left} processes are left; the run ended with {status}"), "", ""));
+        return Err(problem(
+            format!("{left} processes are left; the run ended with {status}"),
+            "",
+            "",
+        ));
     }
     // A killed run cannot tidy up; the next one does.
     let folders = || {

@@ -33,14 +33,19 @@ pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -
 
     // A module that leaks one object a load: what the leak check must find.
     let leaky = Variant::read(&paths.root.join("runner/tests/variants/leaks.toml"))?;
-    let name = "leaks";
+    let name = "variants/leaks";
     let tree = leaky.make(paths, stage, name)?;
-    let leaky =
-        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &format!("variants/{name}"), &[])?;
+    let leaky = module::build(paths, &ready.kernel, &ready.toolchain, &tree, name, &[])?;
     let ten_loads = format!("any-moment.sh {module}{}", " 0".repeat(MOMENTS));
+
+    // Where Rust and C find the fields of task_struct.
+    let offsets = paths.root.join("runner/tests/offsets");
+    let offsets = module::build(paths, &ready.kernel, &ready.toolchain, &offsets, "offsets", &[])?;
 
     let mut session = Session::new(paths, stage, &ready.built)?;
     session.add(&leaky.ko(module)?, "leaky.ko")?;
+    session.add(&offsets.ko("offsets")?, "offsets.ko")?;
+    session.section("offsets", "", "any-moment.sh offsets 0");
     session.section("load-1", "", &script);
     session.section("leaks-begin", "", "leaks.sh begin");
     session.section("load-2", "", &script);
@@ -66,6 +71,13 @@ pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -
     let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
     tally.check(format!("{module}: no splat, every load and unload worked"), || {
         verdict::clean(&boot)
+    });
+    tally.check("Rust and C agree on the layout of task_struct", || {
+        let lines = lines_of(&boot.lines, "offsets");
+        match lines.iter().any(|l| l.ends_with("layouts agree")) {
+            true => Ok(()),
+            false => Err(problem("they do not", lines.join("\n"), "see kernel/base.config")),
+        }
     });
     for section in ["load-1", "load-2"] {
         tally.check(format!("{module}: {section} keeps the contract"), || {

@@ -107,7 +107,7 @@ impl Kind {
     /// What the legend calls it.
     fn legend(self) -> &'static str {
         match self {
-            Self::Reader => "inside a read-side critical section",
+            Self::Reader => "in a read-side critical section",
             Self::GracePeriod => "waiting for a grace period",
             Self::Work => "working",
             Self::Other => "something else",
@@ -170,10 +170,8 @@ impl Timeline {
         let stamped: Vec<(u64, &Event)> = stamped.filter_map(|e| Some((e.time_us?, e))).collect();
         let first = stamped.first().map_or(0, |(time, _)| *time);
         // Stamps are taken on different CPUs and may go back a little.
-        let stamped: Vec<(u64, &Event)> = stamped
-            .into_iter()
-            .map(|(time, event)| (time.saturating_sub(first), event))
-            .collect();
+        let stamped: Vec<(u64, &Event)> =
+            stamped.into_iter().map(|(time, event)| (time.saturating_sub(first), event)).collect();
 
         let mut threads: Vec<&str> = Vec::new();
         for (_, event) in &stamped {
@@ -185,23 +183,15 @@ impl Timeline {
             let own = stamped.iter().filter(|(_, e)| e.thread == *thread);
             Lane::new(config, thread, &own.copied().collect::<Vec<_>>())
         });
-        let lanes: Vec<Lane> = lanes
-            .filter(|lane| !lane.rows.is_empty() || !lane.marks.is_empty())
-            .collect();
+        let lanes: Vec<Lane> =
+            lanes.filter(|lane| !lane.rows.is_empty() || !lane.marks.is_empty()).collect();
 
         // The log may go on long after the story, but an open span lasts as long as the log.
         let last = stamped.iter().map(|(time, _)| *time).max().unwrap_or(0);
-        let span_ends = lanes
-            .iter()
-            .flat_map(Lane::spans)
-            .map(|s| s.end_us.unwrap_or(last));
+        let span_ends = lanes.iter().flat_map(Lane::spans).map(|s| s.end_us.unwrap_or(last));
         let marks = lanes.iter().flat_map(|lane| &lane.marks).map(|m| m.at_us);
         let end_us = span_ends.chain(marks).max().unwrap_or(0).max(1);
-        Self {
-            title: config.title.clone(),
-            end_us,
-            lanes,
-        }
+        Self { title: config.title.clone(), end_us, lanes }
     }
 
     /// The picture in sentences: for those who do not see it, and to check it by.
@@ -244,10 +234,7 @@ impl Timeline {
             );
         };
         let length = ms(end.saturating_sub(span.begin_us));
-        let mut told = format!(
-            "From {begin} to {}, {thread} {does}{label} for {length}",
-            ms(end)
-        );
+        let mut told = format!("From {begin} to {}, {thread} {does}{label} for {length}", ms(end));
         for (reader, left) in self.readers_found_by(span) {
             told += &if left {
                 format!("; it ends after {reader}, which it found inside")
@@ -263,10 +250,8 @@ impl Timeline {
         if wait.kind != Kind::GracePeriod {
             return Vec::new();
         }
-        let spans = self
-            .lanes
-            .iter()
-            .flat_map(|lane| lane.spans().map(|span| (&*lane.thread, span)));
+        let spans =
+            self.lanes.iter().flat_map(|lane| lane.spans().map(|span| (&*lane.thread, span)));
         let inside = |span: &Span| {
             let began = span.begin_us < wait.begin_us;
             span.kind == Kind::Reader && began && span.end_us.is_none_or(|e| e > wait.begin_us)
@@ -340,17 +325,10 @@ impl Lane {
         for rule in config.marks.iter().filter(|rule| applies(&rule.thread)) {
             let label = rule.label.as_ref().unwrap_or(&rule.event);
             let times = events.iter().filter(|(_, e)| e.name == rule.event);
-            marks.extend(times.map(|&(at_us, _)| Mark {
-                label: label.clone(),
-                at_us,
-            }));
+            marks.extend(times.map(|&(at_us, _)| Mark { label: label.clone(), at_us }));
         }
         marks.sort_by_key(|mark| mark.at_us);
-        Self {
-            thread: thread.to_owned(),
-            rows: rows(spans),
-            marks,
-        }
+        Self { thread: thread.to_owned(), rows: rows(spans), marks }
     }
 
     /// All its spans.
@@ -421,18 +399,17 @@ impl Row<'_> {
 
 /// On which level above its row each label finds room; 0 is the lowest.
 ///
-/// Labels begin at the thing that they name and are in order. The last one is lowest, so that the
-/// line from a high label down to its thing passes to the left of those below.
+/// Labels are in order, and begin at the thing that they name: from a high one a line goes down to
+/// it. Such a line takes its place on the levels below, so that no label lies across it.
 fn levels(labels: &[(f64, f64)]) -> Vec<usize> {
+    // From the last label to the first: where each level is taken from. This grows upwards.
     let mut taken_from: Vec<f64> = Vec::new();
     let mut levels = vec![0; labels.len()];
     for (i, &(start, width)) in labels.iter().enumerate().rev() {
         let free = taken_from.iter().position(|from| start + width <= *from);
         let level = free.unwrap_or(taken_from.len());
-        match taken_from.get_mut(level) {
-            Some(from) => *from = start,
-            None => taken_from.push(start),
-        }
+        taken_from.resize(taken_from.len().max(level + 1), start);
+        taken_from[..=level].fill(start);
         levels[i] = level;
     }
     levels

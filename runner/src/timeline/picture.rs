@@ -19,9 +19,11 @@ const SMALL: f64 = 12.0;
 const LABEL_HEIGHT: f64 = 18.0;
 const BAR_HEIGHT: f64 = 24.0;
 const LANE_GAP: f64 = 18.0;
+/// How much wider than others bold letters are.
+pub(super) const BOLD: f64 = 1.15;
 /// Keeps labels apart: before and behind the text.
 const LABEL_MARGIN: f64 = 12.0;
-const SWATCH: f64 = 30.0;
+const SWATCH: f64 = 24.0;
 /// A reader's bar stops this short of its end: a grace period often ends a hair later, and the
 /// eye must see which came first.
 const BREATH: f64 = 3.0;
@@ -74,7 +76,7 @@ impl<'a> Painter<'a> {
                 id = id + "-" + &word.to_ascii_lowercase();
             }
         }
-        let names = timeline.lanes.iter().map(|lane| width(&lane.thread, FONT));
+        let names = timeline.lanes.iter().map(|lane| width(&lane.thread, FONT) * BOLD);
         let gutter = names.fold(0.0, f64::max).min(150.0);
         let left = PADDING + gutter + 22.0;
         // The last labels may reach beyond the axis, which leaves room for them.
@@ -83,12 +85,7 @@ impl<'a> Painter<'a> {
         let labels = rows.flat_map(|row| row.labels());
         let labels = labels.map(|l| (timeline.share(l.at_us), label_width(&l.text)));
         let right = left + axis_length(room, labels).min(room - 8.0);
-        Self {
-            timeline,
-            id,
-            left,
-            right,
-        }
+        Self { timeline, id, left, right }
     }
 
     fn x(&self, us: u64) -> f64 {
@@ -97,7 +94,7 @@ impl<'a> Painter<'a> {
 
     fn document(&self) -> Document {
         let timeline = self.timeline;
-        let heading = wrap(&timeline.title, 16.0, WIDTH - 2.0 * PADDING);
+        let heading = wrap(&timeline.title, 16.0, (WIDTH - 2.0 * PADDING) / BOLD);
         let mut y = PADDING + 14.0;
         let mut text = Group::new();
         for line in &heading {
@@ -116,14 +113,10 @@ impl<'a> Painter<'a> {
             }
             for (row, content) in lane.drawn_rows().enumerate() {
                 let placed = self.labels(&content);
-                let high = placed
-                    .iter()
-                    .map(|label| label.level + 1)
-                    .max()
-                    .unwrap_or(0);
+                let high = placed.iter().map(|label| label.level + 1).max().unwrap_or(0);
                 y += high as f64 * LABEL_HEIGHT;
                 if row == 0 {
-                    let name = shorten(&lane.thread, FONT, 150.0);
+                    let name = shorten(&lane.thread, FONT, 150.0 / BOLD);
                     let name = write(PADDING, y + 16.5, FONT, &name);
                     labels = labels.add(name.set("font-weight", 600));
                 }
@@ -162,10 +155,7 @@ impl<'a> Painter<'a> {
             .set("height", height)
             .set("role", "img")
             .set("aria-labelledby", format!("{0}-title {0}-desc", self.id))
-            .set(
-                "font-family",
-                "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif",
-            )
+            .set("font-family", "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif")
             .set("fill", INK)
             .add(Title::new(&timeline.title).set("id", format!("{}-title", self.id)))
             .add(
@@ -187,10 +177,8 @@ impl<'a> Painter<'a> {
     /// Colour is never the only difference: stripes, dots and lines tell the kinds apart as well.
     fn patterns(&self) -> Definitions {
         let tile = |kind: Kind, size: f64| {
-            let ground = Rectangle::new()
-                .set("width", size)
-                .set("height", size)
-                .set("fill", tint(kind));
+            let ground =
+                Rectangle::new().set("width", size).set("height", size).set("fill", tint(kind));
             Pattern::new()
                 .set("id", self.pattern(kind))
                 .set("width", size)
@@ -206,11 +194,7 @@ impl<'a> Painter<'a> {
             .set("fill", colour(Kind::Work));
         let line = rule(0.0, 3.0, 6.0, 3.0, colour(Kind::Other));
         Definitions::new()
-            .add(
-                tile(Kind::GracePeriod, 8.0)
-                    .set("patternTransform", "rotate(45)")
-                    .add(stripe),
-            )
+            .add(tile(Kind::GracePeriod, 8.0).set("patternTransform", "rotate(45)").add(stripe))
             .add(tile(Kind::Work, 7.0).add(dot))
             .add(tile(Kind::Other, 6.0).add(line))
     }
@@ -230,12 +214,13 @@ impl<'a> Painter<'a> {
     fn extent(&self, span: &Span) -> (f64, f64) {
         let begin = self.x(span.begin_us);
         let end = self.x(span.end_us.unwrap_or(self.timeline.end_us));
-        let breath = if span.kind == Kind::Reader && span.end_us.is_some() {
-            BREATH
-        } else {
-            0.0
+        let end = match (span.kind, span.end_us) {
+            // Wide enough for its torn edge, which may stand out a little.
+            (_, None) => end.max(begin + 8.0),
+            (Kind::Reader, Some(_)) => end - BREATH,
+            _ => end,
         };
-        (begin, (end - breath).max(begin + 2.0))
+        (begin, end.max(begin + 2.0))
     }
 
     fn bars(&self, mut group: Group, row: &Row<'_>, y: f64) -> Group {
@@ -275,11 +260,7 @@ impl<'a> Painter<'a> {
         for label in placed {
             let base = y - 7.0 - label.level as f64 * LABEL_HEIGHT;
             if label.level > 0 || label.of_mark {
-                let foot = if label.of_mark {
-                    y + BAR_HEIGHT / 2.0
-                } else {
-                    y
-                };
+                let foot = if label.of_mark { y + BAR_HEIGHT / 2.0 } else { y };
                 let line = rule(label.x, base - 9.0, label.x, foot, FAINT_INK);
                 group = group.add(line.set("stroke-width", 0.8));
             }
@@ -297,10 +278,8 @@ impl<'a> Painter<'a> {
             let (begin, end) = self.extent(span);
             let length = ms(end_us.saturating_sub(span.begin_us));
             let (need, middle) = (width(&length, SMALL) + 10.0, (begin + end) / 2.0);
-            let hidden = row
-                .marks
-                .iter()
-                .any(|mark| (self.x(mark.at_us) - middle).abs() < need / 2.0 + 6.0);
+            let hidden =
+                row.marks.iter().any(|mark| (self.x(mark.at_us) - middle).abs() < need / 2.0 + 6.0);
             if need + 8.0 > end - begin || hidden {
                 continue;
             }
@@ -316,11 +295,7 @@ impl<'a> Painter<'a> {
                 group = group.add(plate);
             }
             let text = write(middle, y + 16.5, SMALL, &length).set("text-anchor", "middle");
-            group = group.add(if solid {
-                text.set("fill", "#ffffff")
-            } else {
-                text
-            });
+            group = group.add(if solid { text.set("fill", "#ffffff") } else { text });
         }
         group
     }
@@ -335,9 +310,7 @@ impl<'a> Painter<'a> {
             of_mark: label.of_mark,
         });
         let mut placed: Vec<Placed> = placed.collect();
-        let sizes = placed
-            .iter()
-            .map(|label| (label.x, label_width(&label.text)));
+        let sizes = placed.iter().map(|label| (label.x, label_width(&label.text)));
         let levels = levels(&sizes.collect::<Vec<_>>());
         for (label, level) in placed.iter_mut().zip(levels) {
             label.level = level;
@@ -347,8 +320,11 @@ impl<'a> Painter<'a> {
 
     /// The lines behind the lanes, and the axis below them.
     fn axis(&self, top: f64, bottom: f64) -> (Group, Group) {
-        let mut grid = Group::new();
-        let mut axis = Group::new().add(rule(self.left, bottom, self.right, bottom, INK));
+        let (mut grid, mut axis) = (Group::new(), Group::new());
+        if self.timeline.lanes.is_empty() {
+            return (grid, axis);
+        }
+        axis = axis.add(rule(self.left, bottom, self.right, bottom, INK));
         let mut free_from = 0.0;
         for tick in self.timeline.ticks(9) {
             let x = self.x(tick);
@@ -375,22 +351,15 @@ impl<'a> Painter<'a> {
             let bar = self.bar(kind, 0.0, SWATCH, -BAR_HEIGHT / 2.0, open);
             bar.set("transform", "scale(1 0.6)")
         };
-        let kinds = Kind::ALL
-            .into_iter()
-            .filter(|kind| timeline.has_kind(*kind));
-        let mut entries: Vec<(Group, f64, &str)> = kinds
-            .map(|kind| (Group::new().add(bar(kind, false)), SWATCH, kind.legend()))
-            .collect();
+        let kinds = Kind::ALL.into_iter().filter(|kind| timeline.has_kind(*kind));
+        let mut entries: Vec<(Group, f64, &str)> =
+            kinds.map(|kind| (Group::new().add(bar(kind, false)), SWATCH, kind.legend())).collect();
         if timeline.has_open_spans() {
             let torn = bar(Kind::Other, true).set("fill", CARD);
             entries.push((Group::new().add(torn), SWATCH, LEGEND_OPEN));
         }
         if timeline.grace_period_ends().next().is_some() {
-            entries.push((
-                Group::new().add(dashed(6.0, -10.0, 10.0)),
-                12.0,
-                LEGEND_LINE,
-            ));
+            entries.push((Group::new().add(dashed(6.0, -10.0, 10.0)), 12.0, LEGEND_LINE));
         }
         if timeline.has_marks() {
             entries.push((Group::new().add(diamond(6.0, 0.0)), 12.0, LEGEND_MARK));
@@ -407,10 +376,8 @@ impl<'a> Painter<'a> {
             let place = format!("translate({} {})", round(x), round(*y));
             let text_x = x + wide + 8.0;
             legend =
-                legend
-                    .add(sign.set("transform", place))
-                    .add(write(text_x, *y + 4.5, SMALL, text));
-            x = text_x + width(text, SMALL) + 14.0;
+                legend.add(sign.set("transform", place)).add(write(text_x, *y + 4.5, SMALL, text));
+            x = text_x + width(text, SMALL) + 10.0;
         }
         legend
     }
@@ -435,10 +402,7 @@ fn round(x: f64) -> f64 {
 }
 
 fn write(x: f64, y: f64, size: f64, text: &str) -> Text {
-    Text::new(text)
-        .set("x", round(x))
-        .set("y", round(y))
-        .set("font-size", size)
+    Text::new(text).set("x", round(x)).set("y", round(y)).set("font-size", size)
 }
 
 /// A border in the card's colour, so that lines behind a text do not run through it.
@@ -476,7 +440,7 @@ fn diamond(x: f64, y: f64) -> Polygon {
 }
 
 /// How wide a text is at most: those who look have other fonts, and DejaVu Sans is a wide one.
-fn width(text: &str, size: f64) -> f64 {
+pub(super) fn width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 0.34,
         'f' | 'r' | 't' | '(' | ')' | '[' | ']' | '-' | '/' => 0.42,

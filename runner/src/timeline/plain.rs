@@ -2,8 +2,8 @@
 //! The timeline in characters, for a terminal.
 
 use super::{
-    Kind, LEGEND_LINE, LEGEND_MARK, LEGEND_OPEN, Row, Span, Timeline, axis_length, levels, ms,
-    tick_label,
+    Kind, LEGEND_LINE, LEGEND_MARK, LEGEND_OPEN, Mark, Row, Span, Timeline, axis_length, levels,
+    ms, tick_label,
 };
 
 const MARK: char = '▲';
@@ -43,12 +43,7 @@ impl<'a> Printer<'a> {
         let labels = rows.flat_map(|row| row.labels());
         let labels = labels.map(|l| (timeline.share(l.at_us), length(&l.text) as f64));
         let right = left + axis_length(room as f64, labels) as usize;
-        Self {
-            timeline,
-            width,
-            left,
-            right,
-        }
+        Self { timeline, width, left, right }
     }
 
     fn column(&self, us: u64) -> usize {
@@ -118,9 +113,7 @@ impl<'a> Printer<'a> {
             })
             .collect();
         // Two blanks between labels, as there may be blanks inside of them.
-        let sizes = places
-            .iter()
-            .map(|(column, text)| (*column as f64, (length(text) + 2) as f64));
+        let sizes = places.iter().map(|(column, text)| (*column as f64, (length(text) + 2) as f64));
         let levels = levels(&sizes.collect::<Vec<_>>());
         let high = levels.iter().map(|level| level + 1).max().unwrap_or(0);
         let mut above = vec![self.blank(); high];
@@ -136,7 +129,7 @@ impl<'a> Printer<'a> {
         let mut line = self.blank();
         line.put(0, &clip(name, self.left - 2));
         for span in row.spans {
-            self.bar(&mut line, span);
+            self.bar(&mut line, span, row.marks);
         }
         for mark in row.marks {
             line.set(self.column(mark.at_us), MARK);
@@ -146,7 +139,7 @@ impl<'a> Printer<'a> {
         above.iter().map(Canvas::text).collect()
     }
 
-    fn bar(&self, line: &mut Canvas, span: &Span) {
+    fn bar(&self, line: &mut Canvas, span: &Span, marks: &[Mark]) {
         let begin = self.column(span.begin_us);
         // The column where it ends belongs to what comes next.
         let end = match span.end_us {
@@ -161,16 +154,20 @@ impl<'a> Printer<'a> {
             return;
         };
         let text = format!(" {} ", ms(end_us.saturating_sub(span.begin_us)));
-        if end - begin >= text.len() + 2 {
-            line.put(begin + (end - begin - text.len()) / 2, &text);
+        if end - begin < text.len() + 2 {
+            return;
+        }
+        let start = begin + (end - begin - text.len()) / 2;
+        let place = start..start + text.len();
+        let mut marks = marks.iter().map(|mark| self.column(mark.at_us));
+        if !marks.any(|column| place.contains(&column)) {
+            line.put(start, &text);
         }
     }
 
     fn legend(&self) -> Vec<String> {
         let timeline = self.timeline;
-        let kinds = Kind::ALL
-            .into_iter()
-            .filter(|kind| timeline.has_kind(*kind));
+        let kinds = Kind::ALL.into_iter().filter(|kind| timeline.has_kind(*kind));
         let mut entries: Vec<(char, &str)> = kinds.map(|kind| (bar(kind), kind.legend())).collect();
         if timeline.has_open_spans() {
             entries.push((OPEN, LEGEND_OPEN));

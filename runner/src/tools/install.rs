@@ -206,15 +206,14 @@ pub fn bindgen(paths: &Paths, times: &mut Times) -> Result<PathBuf> {
     let target = paths.cache_dir("tools/bindgen-build")?;
     let root = path.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
-    let out = Command::new(&cargo)
+    let mut install = Command::new(&cargo);
+    install
         .args(["install", "bindgen-cli", "--locked", "--version", version, "--root"])
         .arg(&root)
         .env("CARGO_TARGET_DIR", &target)
         // The runner's own settings are not bindgen's.
-        .env_remove("RUSTC")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .doing(|| format!("run {cargo}"))?;
+        .env_remove("RUSTC");
+    let out = interrupt::output(&mut install).doing(|| format!("run {cargo}"))?;
     interrupt::check()?;
     if !out.status.success() {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -254,9 +253,7 @@ pub fn virtme(paths: &Paths, times: &mut Times) -> Result<PathBuf> {
             vec!["install".into(), "--quiet".into(), format!("virtme-ng=={version}")],
         ),
     ] {
-        let out = Command::new(&program)
-            .args(&args)
-            .output()
+        let out = interrupt::output(Command::new(&program).args(&args))
             .doing(|| format!("run {}", program.display()))?;
         interrupt::check()?;
         if !out.status.success() {

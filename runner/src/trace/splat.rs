@@ -99,11 +99,7 @@ pub fn find(lines: &[LogLine]) -> Vec<Splat> {
         .filter_map(|(line, LogLine { text, .. })| {
             let row = PATTERNS.matches(text).iter().next()?;
             let (_, kind, meaning) = KINDS[row];
-            (!QUOTE.is_match(text)).then_some(Splat {
-                kind,
-                meaning,
-                line,
-            })
+            (!QUOTE.is_match(text)).then_some(Splat { kind, meaning, line })
         })
         .collect()
 }

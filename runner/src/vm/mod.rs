@@ -144,7 +144,12 @@ impl Machine {
         for param in plan.params {
             command.args(["-a", param]);
         }
-        command.args(["--show-boot-console", "--verbose", "--script-sh", "sh /workshop/session.sh"]);
+        command.args([
+            "--show-boot-console",
+            "--verbose",
+            "--script-sh",
+            "sh /workshop/session.sh",
+        ]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut file = File::create(console).doing(|| format!("write {}", console.display()))?;
         let began = Instant::now();

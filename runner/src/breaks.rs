@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A stage's breaks and refusals: what goes wrong without one of its safety
+//! steps, and what the compiler does not let through.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::kernel::{Flavour, Kernel};
+use crate::module;
+use crate::paths::{Paths, var, write};
+use crate::say::{Result, Times, problem, step};
+use crate::session::{self, Session, lines_of};
+use crate::stage::Stage;
+use crate::tools::Toolchain;
+use crate::trace::splat;
+use crate::variant::Variant;
+use crate::verdict;
+use crate::vm::{Machine, Plan, session_limit};
+
+/// The section that a break is seen in.
+const SECTION: &str = "break";
+
+/// `make stage-N break [B=name]`
+pub fn break_it(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let Some(name) = var("B") else { return list(stage, "breaks", "break B") };
+    let broken = find(stage, "breaks", &name)?;
+    step(format!("{name}: {}", broken.title));
+    for flavour in flavours(&broken)? {
+        let seen =
+            show(paths, stage, &name, &broken, flavour, times, &mut |line| println!("{line}"))?;
+        step(format!("\n-- what broke, on {flavour}\n"));
+        for line in &seen.around_key {
+            step(line);
+        }
+        step(format!("\n{}", broken.explanation.trim_end()));
+        step(format!(
+            "\nVERDICT: it broke as expected.  The whole console: {}\n",
+            seen.console.display()
+        ));
+    }
+    Ok(())
+}
+
+/// `make stage-N refuse [R=name]`
+pub fn refuse(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
+    let all = match var("R") {
+        Some(name) => vec![(name.clone(), find(stage, "refusals", &name)?)],
+        None => Variant::all(stage, "refusals")?,
+    };
+    for (name, refusal) in all {
+        let said = refused(paths, stage, &kernel, &toolchain, &name, &refusal)?;
+        step(format!("-- {name}: {}\n", refusal.title));
+        step(said);
+        step(format!("{}\n", refusal.explanation));
+    }
+    step("VERDICT: each was refused with the error that was expected, where it was expected.");
+    Ok(())
+}
+
+/// What a break has shown.
+pub struct Seen {
+    /// The key line with some around it, marked.
+    pub around_key: Vec<String>,
+    /// The section's lines.
+    pub lines: Vec<String>,
+    /// What it ran on.
+    pub stamp: String,
+    /// Where the console is.
+    pub console: PathBuf,
+}
+
+/// Builds and boots a break, and verifies that it broke.
+pub fn show(
+    paths: &Paths,
+    stage: &Stage,
+    name: &str,
+    broken: &Variant,
+    flavour: Flavour,
+    times: &mut Times,
+    watch: &mut dyn FnMut(&str),
+) -> Result<Seen> {
+    let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
+    let place = format!("breaks/{}-{name}", stage.folder);
+    let tree = broken.make(paths, stage, &place)?;
+    let built = module::build(paths, &kernel, &toolchain, &tree, &place, &[])?;
+    let machine = Machine::get(paths, &kernel, times)?;
+    let module = stage.module()?;
+    let mut session = Session::new(paths, stage, &built)?;
+    session.raise(&broken.limits);
+    let script = match &broken.script {
+        Some(text) => {
+            session.write("break.sh", text)?;
+            "break.sh".into()
+        }
+        None => session::script(stage, module)?,
+    };
+    session.section(SECTION, &broken.args, &script);
+    let root = session.finish()?;
+    let console = paths.build_dir(&place)?.join(format!("console-{flavour}.log"));
+    let plan = Plan {
+        kernel: &kernel,
+        root: &root,
+        limit: session_limit(&kernel, stage.about.seconds),
+        boot_limit: None,
+        params: &[],
+        console: &console,
+    };
+    let mut inside = false;
+    let boot = machine.boot(&plan, &mut |line| {
+        inside |= line.ends_with(&format!("guest: begin {SECTION}"));
+        if inside {
+            watch(line);
+            let _ = std::io::stdout().flush();
+        }
+    })?;
+    let lines = lines_of(&boot.lines, SECTION).to_vec();
+    let key = broke(broken, &lines).map_err(|why| {
+        let tail: Vec<_> = lines.iter().rev().take(30).rev().map(|l| format!("  | {l}")).collect();
+        problem(
+            format!("`{name}` did not break on {flavour}: {why}"),
+            format!("It ended as {:?}.\n{}", boot.end, tail.join("\n")),
+            format!("the whole console is {}", console.display()),
+        )
+    })?;
+    let around_key = lines
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i.abs_diff(key) <= 6)
+        .map(|(i, line)| format!("{} {line}", if i == key { ">>" } else { "  " }))
+        .collect();
+    let stamp = format!(
+        "# SPDX-License-Identifier: GPL-2.0\n# The break `{name}`, recorded by `make stage-{} bless B={name}`; not edited.\n# kernel: Linux {}\n# rustc: {}\n# machine: {}\n",
+        stage.number,
+        kernel.release,
+        toolchain.version,
+        machine.describe(),
+    );
+    Ok(Seen { around_key, lines, stamp, console })
+}
+
+/// Does the log show what the break is to show?  Gives the key line.
+pub fn broke(broken: &Variant, lines: &[String]) -> std::result::Result<usize, String> {
+    let expect = &broken.expect;
+    let position = |pattern: &String| -> std::result::Result<Option<usize>, String> {
+        let regex = Regex::new(pattern).map_err(|e| e.to_string())?;
+        Ok(lines.iter().position(|line| regex.is_match(line)))
+    };
+    let mut key = None;
+    for pattern in &expect.lines {
+        let at = position(pattern)?.ok_or_else(|| format!("no line matches `{pattern}`"))?;
+        key.get_or_insert(at);
+    }
+    let splats = splat::find(&verdict::parse(lines));
+    for kind in &expect.splats {
+        let splat = splats.iter().find(|s| s.kind == kind);
+        let splat = splat.ok_or_else(|| format!("there is no splat of the kind `{kind}`"))?;
+        key.get_or_insert(splat.line);
+    }
+    for pattern in &expect.never {
+        if let Some(at) = position(pattern)? {
+            return Err(format!("a line matches `{pattern}`: {}", lines[at]));
+        }
+    }
+    key.ok_or_else(|| "the break expects nothing, so it shows nothing".into())
+}
+
+/// Records what a break shows, for the book.
+pub fn record(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Result<()> {
+    let broken = find(stage, "breaks", name)?;
+    for flavour in flavours(&broken)? {
+        let seen =
+            show(paths, stage, name, &broken, flavour, times, &mut |line| println!("{line}"))?;
+        let file = recorded(stage, name, flavour);
+        write(&file, seen.stamp + &seen.lines.join("\n") + "\n")?;
+        step(format!("recorded in {}", file.display()));
+    }
+    Ok(())
+}
+
+/// The recorded log of a break.
+pub fn recorded(stage: &Stage, name: &str, flavour: Flavour) -> PathBuf {
+    stage.dir.join(format!("breaks/{name}.{flavour}.dmesg"))
+}
+
+/// The flavours that show a break.
+pub fn flavours(broken: &Variant) -> Result<Vec<Flavour>> {
+    let wrong = || {
+        problem(
+            format!("the break `{}` names no flavour, or an unknown one", broken.title),
+            "",
+            "flavours = [\"debug\"], [\"fast\"] or both",
+        )
+    };
+    let named = |flavour: &Flavour| broken.flavours.contains(&flavour.to_string());
+    let flavours: Vec<_> = Flavour::ALL.into_iter().filter(named).collect();
+    if flavours.is_empty() || flavours.len() != broken.flavours.len() {
+        return Err(wrong());
+    }
+    match var("KERNEL") {
+        Some(_) => Ok(vec![Flavour::wanted()?]),
+        None => Ok(flavours),
+    }
+}
+
+/// Compiles a refusal, and gives the compiler's message if it is the expected
+/// one, with its first place in a replaced region.
+pub fn refused(
+    paths: &Paths,
+    stage: &Stage,
+    kernel: &Kernel,
+    toolchain: &Toolchain,
+    name: &str,
+    refusal: &Variant,
+) -> Result<String> {
+    let code = refusal.expect.error.as_deref().ok_or_else(|| {
+        problem(format!("the refusal `{name}` expects no error"), "", "[expect] error = \"E0373\"")
+    })?;
+    let place = format!("refusals/{}-{name}", stage.folder);
+    let tree = refusal.make(paths, stage, &place)?;
+    let said = match module::build(paths, kernel, toolchain, &tree, &place, &[]) {
+        Ok(_) => {
+            return Err(problem(
+                format!("the refusal `{name}` compiles"),
+                refusal.title.clone(),
+                "",
+            ));
+        }
+        Err(error) => error.to_string(),
+    };
+    points_there(&said, code, refusal, &tree).map_err(|why| {
+        problem(format!("the refusal `{name}` is refused otherwise: {why}"), said.clone(), "")
+    })?;
+    // The message as the compiler gave it, without the folder it was built in.
+    let said = said.split_once('\n').map_or("", |(_, rest)| rest);
+    let tree = tree.strip_prefix(&paths.root).unwrap_or(&tree).display().to_string();
+    Ok(said.replace(&format!("{tree}/"), ""))
+}
+
+/// The first error has the code, and points into a replaced region.
+fn points_there(
+    said: &str,
+    code: &str,
+    refusal: &Variant,
+    tree: &Path,
+) -> std::result::Result<(), String> {
+    let mut lines = said.lines().skip_while(|l| !l.starts_with("error"));
+    let first = lines.next().ok_or("the compiler names no error")?;
+    if !first.starts_with(&format!("error[{code}]")) {
+        return Err(format!("`{first}` is not {code}"));
+    }
+    let place =
+        lines.find_map(|l| l.trim_start().strip_prefix("--> ")).ok_or("no place is named")?;
+    let mut parts = place.rsplitn(3, ':').skip(1);
+    let line: usize = parts.next().and_then(|n| n.parse().ok()).ok_or("no line is named")?;
+    let file = Path::new(parts.next().unwrap_or_default()).file_name().unwrap_or_default();
+    let file = file.to_string_lossy();
+    let regions = refusal.lines_of(tree, &file).map_err(|e| e.to_string())?;
+    if regions.iter().any(|region| region.contains(&line)) {
+        return Ok(());
+    }
+    Err(format!("it points to line {line} of {file}, which is not the refusal's own"))
+}
+
+fn find(stage: &Stage, kind: &str, name: &str) -> Result<Variant> {
+    let file = stage.dir.join(kind).join(format!("{name}.toml"));
+    if file.is_file() {
+        return Variant::read(&file);
+    }
+    let known: Vec<_> =
+        Variant::all(stage, kind)?.iter().map(|(n, v)| format!("  {n:24} {}", v.title)).collect();
+    Err(problem(
+        format!("stage {} has no `{name}` among its {kind}", stage.number),
+        known.join("\n"),
+        "",
+    ))
+}
+
+fn list(stage: &Stage, kind: &str, verb: &str) -> Result<()> {
+    let all = Variant::all(stage, kind)?;
+    for (name, variant) in &all {
+        step(format!("  {name:24} {}", variant.title));
+    }
+    if let Some((name, _)) = all.first() {
+        step(format!("\nmake stage-{} {verb}={name}", stage.number));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variant(expect: &str) -> Variant {
+        toml::from_str(&format!("title = \"t\"\nreplace = []\n[expect]\n{expect}")).unwrap()
+    }
+
+    fn log(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|l| (*l).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_break_has_to_show_everything_that_it_expects() {
+        let lines = log(&["[    1.0] a: [b] c", "[    2.0] BUG: scheduling while atomic: x/1/0x2"]);
+        assert_eq!(broke(&variant("lines = [\"b. c$\"]"), &lines), Ok(0));
+        assert_eq!(broke(&variant("splats = [\"schedule-in-atomic\"]"), &lines), Ok(1));
+        assert!(broke(&variant("lines = [\"b. c$\", \"d\"]"), &lines).unwrap_err().contains("`d`"));
+        assert!(broke(&variant("splats = [\"kasan\"]"), &lines).unwrap_err().contains("`kasan`"));
+        assert!(broke(&variant("lines = [\"c\"]\nnever = [\"BUG\"]"), &lines).is_err());
+    }
+
+    #[test]
+    fn a_break_that_expects_nothing_is_none() {
+        assert!(broke(&variant(""), &log(&["x"])).is_err());
+    }
+
+    #[test]
+    fn a_refusal_has_to_point_into_its_own_region() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "a\n// ANCHOR: one\nbad\n// ANCHOR_END: one\n";
+        std::fs::write(dir.path().join("x.rs"), text).unwrap();
+        let refusal: Variant = toml::from_str(
+            "title = \"t\"\n[[replace]]\nfile = \"x.rs\"\nregion = \"one\"\nwith = \"bad\"\n",
+        )
+        .unwrap();
+        let at = |line| format!("warning: w\nerror[E0373]: closure\n --> build/x.rs:{line}:5\n");
+        let check = |said: String, code| points_there(&said, code, &refusal, dir.path());
+        assert_eq!(check(at(3), "E0373"), Ok(()));
+        assert!(check(at(3), "E0277").is_err());
+        assert!(check(at(1), "E0373").is_err());
+        assert!(check("no error at all".into(), "E0373").is_err());
+    }
+}
