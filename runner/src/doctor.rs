@@ -56,21 +56,19 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
             }
         }
     }
-    let pinned = [
-        (
-            "bindgen",
-            &tools.pinned.bindgen_cli,
-            paths.cache.join(format!("tools/bindgen-{}", tools.pinned.bindgen_cli)),
-            "reads the kernel's headers for Rust; from crates.io",
-        ),
-        (
-            "virtme-ng",
-            &tools.pinned.virtme_ng,
-            paths.cache.join(format!("tools/virtme-ng-{}", tools.pinned.virtme_ng)),
-            "boots the guest; from PyPI",
-        ),
+    let pinned = &tools.pinned;
+    let crates = [
+        (pinned.bindgen(), "reads the kernel's headers for Rust"),
+        (pinned.mdbook(), "makes the book"),
+        (pinned.mermaid(), "its diagrams"),
     ];
-    for (name, version, place, why) in pinned {
+    let mut own: Vec<_> = crates
+        .iter()
+        .map(|(tool, why)| (tool.krate, &tool.version, tools::crate_path(paths, tool), *why))
+        .collect();
+    let venv = paths.cache.join(format!("tools/virtme-ng-{}", pinned.virtme_ng));
+    own.push(("virtme-ng", &pinned.virtme_ng, venv, "boots the guest"));
+    for (name, version, place, why) in own {
         let have = if place.exists() { "have   " } else { "later  " };
         step(format!("  {have}  {name:12} {version}: {why}; comes by itself when it is needed"));
     }

@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::{Paths, var};
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{breaks, doctor, house, run, test};
+use crate::{book, breaks, doctor, house, run, test};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -30,6 +30,12 @@ const EVERYBODY: &[Goal<Work>] = &[
         word: "kernel-pack",
         help: "put the built kernels into a file for other machines",
         work: kernel::make_pack,
+    },
+    Goal { word: "book", help: "make the book, into build/book", work: book::build },
+    Goal {
+        word: "serve",
+        help: "show the book in a browser, and follow changes",
+        work: book::serve,
     },
     Goal {
         word: "test",
@@ -109,18 +115,8 @@ pub fn run(words: Vec<String>) -> Result<()> {
             }
         } else if let Some(goal) = find(EVERYBODY, &word) {
             (goal.work)(&paths, &mut times)?;
-        } else if find(VERBS, &word).is_some() {
-            return Err(problem(
-                format!("`make {word}` of which stage?"),
-                "",
-                format!("make stage-1 {word}"),
-            ));
         } else {
-            return Err(problem(
-                format!("there is no goal `{word}`"),
-                "",
-                "`make help` lists all goals, `make stage-1 run` runs the first stage",
-            ));
+            return Err(unknown_goal(&word));
         }
     }
     times.print();
@@ -129,6 +125,37 @@ pub fn run(words: Vec<String>) -> Result<()> {
 
 fn find<W>(goals: &'static [Goal<W>], word: &str) -> Option<&'static Goal<W>> {
     goals.iter().find(|goal| goal.word == word)
+}
+
+/// Would `run` know what to do with these words?
+pub fn known(paths: &Paths, words: &[String]) -> Result<()> {
+    let mut stage = None;
+    for word in words {
+        if word.starts_with("stage-") {
+            Stage::get(paths, word)?;
+            stage = Some(word);
+        } else if let Some(stage) = stage {
+            find(VERBS, word).ok_or_else(|| unknown_verb(stage, word))?;
+        } else if find(EVERYBODY, word).is_none() {
+            return Err(unknown_goal(word));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_goal(word: &str) -> miette::Report {
+    if find(VERBS, word).is_some() {
+        return problem(
+            format!("`make {word}` of which stage?"),
+            "",
+            format!("make stage-1 {word}"),
+        );
+    }
+    problem(
+        format!("there is no goal `{word}`"),
+        "",
+        "`make help` lists all goals, `make stage-1 run` runs the first stage",
+    )
 }
 
 fn unknown_verb(stage: &str, verb: &str) -> miette::Report {

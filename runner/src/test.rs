@@ -12,6 +12,7 @@ mod stages;
 
 use std::time::{Duration, Instant};
 
+use crate::book;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::paths::Paths;
@@ -106,12 +107,14 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     for flavour in Flavour::ALL {
         Kernel::get(paths, flavour, times)?;
     }
+    book::ready(paths, times)?;
     let stages = Stage::all(paths)?;
     let mut tally = Tally::default();
     tally.part("host program", |t| host::program(paths, t));
     tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t));
     tally.part("traces", |t| host::traces(&stages, t));
     tally.part("readme", |t| host::readme(paths, &stages, t));
+    tally.part("book", |t| host::book(paths, t));
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t));
     for flavour in Flavour::ALL {
         for stage in &stages {
@@ -120,7 +123,15 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
             tally.part(name, |t| stages::test(paths, stage, flavour, t));
         }
     }
+    for stage in &stages {
+        interrupt::check()?;
+        let name = format!("stage {}: breaks, refusals", stage.number);
+        tally.part(name, |t| stages::variants(paths, stage, t));
+    }
     interrupt::check()?;
-    tally.part("modules that misbehave", |t| misfits::test(paths, t));
+    tally.part("modules that misbehave", |t| {
+        misfits::test(paths, t)?;
+        stages::planted(paths, &Stage::get(paths, "stage-1")?, t)
+    });
     tally.close()
 }

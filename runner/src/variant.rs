@@ -133,8 +133,9 @@ fn replaced(text: &str, name: &str, with: &str) -> std::result::Result<String, S
     Ok(out.join("\n") + "\n")
 }
 
-/// The lines with the two anchors of `name`, counted from 0.
-fn region(text: &str, name: &str) -> std::result::Result<(usize, usize), String> {
+/// The lines with the two anchors of `name`, counted from 0, or what is wrong
+/// with them.
+pub fn region(text: &str, name: &str) -> std::result::Result<(usize, usize), String> {
     let only = |mark: &str| {
         let mark = format!("{mark}: {name}");
         let lines = text.lines().enumerate();

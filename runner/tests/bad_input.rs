@@ -30,13 +30,14 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["bin", "cache/rcu-workshop/tools/bindgen-0.73.2/bin", "cache/rcu-workshop/src"]
+        for name in
+            ["bin", "cache/rcu-workshop/tools/bindgen-cli-0.73.2/bin", "cache/rcu-workshop/src"]
         {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         let this = Self { dir };
         // Not what these tests are about, and long to build.
-        this.file("cache/rcu-workshop/tools/bindgen-0.73.2/bin/bindgen", "");
+        this.file("cache/rcu-workshop/tools/bindgen-cli-0.73.2/bin/bindgen", "");
         this
     }
 

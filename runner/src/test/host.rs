@@ -2,10 +2,10 @@
 
 //! What needs no VM.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Tally;
+use crate::book::{self, files};
 use crate::kernel::{Flavour, Kernel, clean_environment};
 use crate::module;
 use crate::paths::{Paths, make_dir, read};
@@ -61,7 +61,7 @@ pub fn lint(
             let style = style.ok_or_else(|| problem("the kernel has no .rustfmt.toml", "", ""))?;
             let mut rustfmt = Command::new("rustfmt");
             rustfmt.args(["--check", "--edition", "2021", "--config-path"]).arg(style);
-            quiet(rustfmt.args(rust_files(&stage.dir)))
+            quiet(rustfmt.args(files(&stage.dir, &["rs"])))
         });
         // The kernel's own lints, undocumented unsafe among them, and no warning is left.
         tally.check(format!("stage {}: clippy with the kernel's settings", stage.number), || {
@@ -131,6 +131,25 @@ pub fn readme(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> 
     Ok(())
 }
 
+/// The book builds, and shows what it says it shows.
+pub fn book(paths: &Paths, tally: &mut Tally) -> Result<()> {
+    let counted = |tally: &mut Tally, name: &str, check: fn(&Paths) -> Result<usize>| {
+        tally.check(name, || match check(paths)? {
+            0 => Err(problem("there was nothing to check", "", "")),
+            n => {
+                step(format!("          {n} checked"));
+                Ok(())
+            }
+        });
+    };
+    counted(tally, "anchors are there once, and closed", book::anchors);
+    counted(tally, "what the book includes is there", book::includes);
+    counted(tally, "the commands that the book names exist", book::commands);
+    tally.check("the book builds without warnings", || book::build(paths, &mut Times::default()));
+    counted(tally, "the book's links lead somewhere", book::links);
+    Ok(())
+}
+
 /// Each stage builds with Kbuild alone, and nothing of the runner around it.
 pub fn alone(
     paths: &Paths,
@@ -180,17 +199,4 @@ fn quiet(command: &mut Command) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
     Err(problem(format!("{:?} failed", command.get_program()), said, ""))
-}
-
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 
 use super::Tally;
+use crate::breaks;
+use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::module;
-use crate::paths::Paths;
+use crate::paths::{Paths, read};
 use crate::run::ready;
 use crate::say::{Result, Times, problem};
 use crate::session::{self, Session, lines_of};
@@ -161,4 +163,56 @@ fn slabs(lines: &[String]) -> BTreeMap<String, u64> {
             Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
         })
         .collect()
+}
+
+/// Every break breaks, every refusal is refused, and what was recorded still says so.
+pub fn variants(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
+    let mut times = Times::default();
+    let (kernel, toolchain) = Kernel::get(paths, Flavour::Fast, &mut times)?;
+    for (name, refusal) in Variant::all(stage, "refusals")? {
+        tally.check(format!("refusal {name}: {}", refusal.title), || {
+            breaks::refused(paths, stage, &kernel, &toolchain, &name, &refusal).map(|_| ())
+        });
+    }
+    for (name, broken) in Variant::all(stage, "breaks")? {
+        for flavour in breaks::flavours(&broken)? {
+            interrupt::check()?;
+            tally.check(format!("break {name} on {flavour}: {}", broken.title), || {
+                breaks::show(paths, stage, &name, &broken, flavour, &mut times, &mut |_| ())?;
+                let recorded = read(&breaks::recorded(stage, &name, flavour))?;
+                let lines: Vec<_> = recorded.lines().map(str::to_owned).collect();
+                let help = format!("make stage-{} bless B={name}", stage.number);
+                breaks::broke(&broken, &lines)
+                    .map(|_| ())
+                    .map_err(|why| problem("the recorded log does not show it", why, help))
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What must not count as a break or as a refusal does not.
+pub fn planted(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
+    let mut times = Times::default();
+    let (kernel, toolchain) = Kernel::get(paths, Flavour::Fast, &mut times)?;
+    let read =
+        |name: &str| Variant::read(&paths.root.join(format!("runner/tests/variants/{name}.toml")));
+    tally.check("a break that does not break is caught", || {
+        let harmless = read("harmless-break")?;
+        let name = "harmless-break";
+        match breaks::show(paths, stage, name, &harmless, Flavour::Fast, &mut times, &mut |_| ()) {
+            Ok(_) => Err(problem("it passed for one", "", "")),
+            Err(e) if e.to_string().contains("did not break") => Ok(()),
+            Err(e) => Err(e),
+        }
+    });
+    tally.check("a refusal that compiles is caught", || {
+        let name = "compiling-refusal";
+        match breaks::refused(paths, stage, &kernel, &toolchain, name, &read(name)?) {
+            Ok(_) => Err(problem("it passed for one", "", "")),
+            Err(e) if e.to_string().contains("compiles") => Ok(()),
+            Err(e) => Err(e),
+        }
+    });
+    Ok(())
 }

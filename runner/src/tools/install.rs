@@ -9,10 +9,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::toolchain::{Toolchain, none_found};
-use super::{Family, Host, Need, Tool, Tools, find};
+use super::{Crate, Family, Host, Need, Tool, Tools, find};
 use crate::interrupt;
 use crate::paths::{Paths, read, write};
-use crate::say::{Doing, Progress, Result, Times, problem, step};
+use crate::say::{Doing, Progress, Result, Times, disk_full, problem, step};
 
 /// Makes sure that all tools for `needs` are there, and chooses the toolchain.
 ///
@@ -185,42 +185,45 @@ pub fn installed_packages(paths: &Paths) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Where the pinned bindgen is, once installed.
-pub fn bindgen_path(paths: &Paths, tools: &Tools) -> PathBuf {
-    paths.cache.join(format!("tools/bindgen-{}/bin/bindgen", tools.pinned.bindgen_cli))
+/// Where a pinned program of crates.io is, once installed.
+pub fn crate_path(paths: &Paths, tool: &Crate) -> PathBuf {
+    paths.cache.join(format!("tools/{}-{}/bin/{}", tool.krate, tool.version, tool.program))
 }
 
-/// Installs the pinned bindgen, once.
-pub fn bindgen(paths: &Paths, times: &mut Times) -> Result<PathBuf> {
-    let tools = Tools::get();
-    let path = bindgen_path(paths, &tools);
+/// Installs a pinned program of crates.io, once.
+pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<PathBuf> {
+    let Crate { krate, version, .. } = tool;
+    let path = crate_path(paths, tool);
     if path.exists() {
         return Ok(path);
     }
-    let _lock = paths.lock("bindgen", "is building bindgen")?;
+    let _lock = paths.lock(krate, &format!("is building {krate}"))?;
     if path.exists() {
         return Ok(path);
     }
-    let version = &tools.pinned.bindgen_cli;
-    let progress = Progress::new(format!("building bindgen {version}"));
-    let target = paths.cache_dir("tools/bindgen-build")?;
+    let progress = Progress::new(format!("building {krate} {version}"));
+    // One folder for all of them: they share crates.
+    let target = paths.cache_dir("tools/build")?;
     let root = path.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
     let mut install = Command::new(&cargo);
     install
-        .args(["install", "bindgen-cli", "--locked", "--version", version, "--root"])
+        .args(["install", krate, "--locked", "--version", version, "--root"])
         .arg(&root)
         .env("CARGO_TARGET_DIR", &target)
-        // The runner's own settings are not bindgen's.
+        // The kernel's compiler is not that of host programs.
         .env_remove("RUSTC");
     let out = interrupt::output(&mut install).doing(|| format!("run {cargo}"))?;
     interrupt::check()?;
     if !out.status.success() {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        if text.contains("No space left on device") {
+            return Err(disk_full(&format!("build {krate}")));
+        }
         let tail: Vec<_> = text.lines().rev().take(6).collect();
         let tail: Vec<_> = tail.into_iter().rev().collect();
         return Err(problem(
-            format!("cargo could not install bindgen-cli {version}"),
+            format!("cargo could not install {krate} {version}"),
             tail.join("\n"),
             "is this machine on the network?  Then give the same command again",
         ));

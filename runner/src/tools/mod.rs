@@ -12,7 +12,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 pub use host::{Family, Host, find, free_bytes};
-pub use install::{bindgen, ensure, installed_packages, virtme};
+pub use install::{crate_path, ensure, install_crate, installed_packages, virtme};
 pub use toolchain::{Toolchain, Version};
 
 use crate::say::{Result, problem};
@@ -65,8 +65,12 @@ pub struct Tools {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Pinned {
-    /// From crates.io.
+    /// Reads the kernel's headers for Rust; from crates.io, like the next two.
     pub bindgen_cli: String,
+    /// Makes the book.
+    pub mdbook: String,
+    /// Its diagrams.
+    pub mdbook_mermaid: String,
     /// From PyPI.
     pub virtme_ng: String,
 }
@@ -78,6 +82,37 @@ pub struct Minimum {
     pub rustc: String,
     /// For the VM.
     pub qemu: String,
+}
+
+/// A program of crates.io, pinned.
+pub struct Crate {
+    /// The crate's name.
+    pub krate: &'static str,
+    /// The program's.
+    pub program: &'static str,
+    /// The version.
+    pub version: String,
+}
+
+impl Pinned {
+    /// The generator of the kernel's bindings.
+    pub fn bindgen(&self) -> Crate {
+        Crate { krate: "bindgen-cli", program: "bindgen", version: self.bindgen_cli.clone() }
+    }
+
+    /// The maker of the book.
+    pub fn mdbook(&self) -> Crate {
+        Crate { krate: "mdbook", program: "mdbook", version: self.mdbook.clone() }
+    }
+
+    /// Its preprocessor for diagrams.
+    pub fn mermaid(&self) -> Crate {
+        Crate {
+            krate: "mdbook-mermaid",
+            program: "mdbook-mermaid",
+            version: self.mdbook_mermaid.clone(),
+        }
+    }
 }
 
 impl Tools {

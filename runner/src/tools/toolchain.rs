@@ -122,7 +122,10 @@ impl Toolchain {
             format!("RUSTDOC={}", beside("rustdoc")),
             format!("RUSTFMT={}", beside("rustfmt")),
             format!("CLIPPY_DRIVER={}", beside("clippy-driver")),
-            format!("BINDGEN={}", install::bindgen_path(paths, &Tools::get()).display()),
+            format!(
+                "BINDGEN={}",
+                install::crate_path(paths, &Tools::get().pinned.bindgen()).display()
+            ),
         ]
     }
 
