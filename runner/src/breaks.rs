@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::kernel::{Flavour, Kernel};
 use crate::module;
 use crate::paths::{Paths, var, write};
-use crate::say::{Result, Times, problem, step};
+use crate::say::{Result, Times, last_lines, problem, step};
 use crate::session::{self, Session, lines_of};
 use crate::stage::Stage;
 use crate::tools::Toolchain;
@@ -119,10 +119,9 @@ pub fn show(
     })?;
     let lines = lines_of(&boot.lines, SECTION).to_vec();
     let key = broke(broken, &lines).map_err(|why| {
-        let tail: Vec<_> = lines.iter().rev().take(30).rev().map(|l| format!("  | {l}")).collect();
         problem(
             format!("`{name}` did not break on {flavour}: {why}"),
-            format!("It ended as {:?}.\n{}", boot.end, tail.join("\n")),
+            format!("It ended as {:?}.\n{}", boot.end, last_lines(&lines.join("\n"), 30)),
             format!("the whole console is {}", console.display()),
         )
     })?;
@@ -153,6 +152,14 @@ pub fn broke(broken: &Variant, lines: &[String]) -> std::result::Result<usize, S
     for pattern in &expect.lines {
         let at = position(pattern)?.ok_or_else(|| format!("no line matches `{pattern}`"))?;
         key.get_or_insert(at);
+    }
+    let mut last: Option<(&String, usize)> = None;
+    for pattern in &expect.order {
+        let at = position(pattern)?.ok_or_else(|| format!("no line matches `{pattern}`"))?;
+        if let Some((earlier, _)) = last.filter(|(_, before)| at <= *before) {
+            return Err(format!("`{pattern}` does not come after `{earlier}`"));
+        }
+        last = Some((pattern, at));
     }
     let splats = splat::find(&verdict::parse(lines));
     for kind in &expect.splats {
@@ -221,7 +228,9 @@ pub fn refused(
     })?;
     let place = format!("refusals/{}-{name}", stage.folder);
     let tree = refusal.make(paths, stage, &place)?;
-    let said = match module::build(paths, kernel, toolchain, &tree, &place, &[]) {
+    // Else a type with a long name, such as a closure's in a deep folder, goes into a file.
+    let whole_types = ["KRUSTFLAGS=-Zwrite-long-types-to-disk=no"];
+    let said = match module::build(paths, kernel, toolchain, &tree, &place, &whole_types) {
         Ok(_) => {
             return Err(problem(
                 format!("the refusal `{name}` compiles"),
@@ -234,10 +243,14 @@ pub fn refused(
     points_there(&said, code, refusal, &tree).map_err(|why| {
         problem(format!("the refusal `{name}` is refused otherwise: {why}"), said.clone(), "")
     })?;
-    // The message as the compiler gave it, without the folder it was built in.
+    // The message as the compiler gave it, without the folders of this machine.
     let said = said.split_once('\n').map_or("", |(_, rest)| rest);
     let tree = tree.strip_prefix(&paths.root).unwrap_or(&tree).display().to_string();
-    Ok(said.replace(&format!("{tree}/"), ""))
+    let said = said.replace(&format!("{tree}/"), "");
+    Ok(match std::fs::read_link(kernel.dir.join("source")) {
+        Ok(source) => said.replace(&format!("{}/", source.display()), ""),
+        Err(_) => said,
+    })
 }
 
 /// The first error has the code, and points into a replaced region.
@@ -310,6 +323,16 @@ mod tests {
         assert!(broke(&variant("lines = [\"b. c$\", \"d\"]"), &lines).unwrap_err().contains("`d`"));
         assert!(broke(&variant("splats = [\"kasan\"]"), &lines).unwrap_err().contains("`kasan`"));
         assert!(broke(&variant("lines = [\"c\"]\nnever = [\"BUG\"]"), &lines).is_err());
+    }
+
+    #[test]
+    fn a_break_shows_its_lines_in_their_order() {
+        let lines = log(&["a", "b", "c"]);
+        let order =
+            |order: &str| broke(&variant(&format!("lines = ['b']\norder = {order}")), &lines);
+        assert_eq!(order("['a', 'c']"), Ok(1));
+        assert!(order("['a', 'c', 'b']").unwrap_err().contains("`b` does not come after `c`"));
+        assert!(order("['a', 'd']").unwrap_err().contains("`d`"));
     }
 
     #[test]

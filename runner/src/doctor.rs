@@ -64,7 +64,7 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
     ];
     let mut own: Vec<_> = crates
         .iter()
-        .map(|(tool, why)| (tool.krate, &tool.version, tools::crate_path(paths, tool), *why))
+        .map(|(tool, why)| (tool.krate, &tool.version, tool.path(paths), *why))
         .collect();
     let venv = paths.cache.join(format!("tools/virtme-ng-{}", pinned.virtme_ng));
     own.push(("virtme-ng", &pinned.virtme_ng, venv, "boots the guest"));

@@ -3,7 +3,7 @@
 //! The words after `make`, and what each does.
 
 use crate::kernel;
-use crate::paths::{Paths, var};
+use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
 use crate::{book, breaks, doctor, house, run, test};
@@ -188,41 +188,4 @@ fn help(paths: &Paths, _: &mut Times) -> Result<()> {
         step(format!("  {name:30} {about}"));
     }
     Ok(())
-}
-
-/// The parameters for the module: `SCALE=`'s, then `ARGS=`, which win.
-pub fn module_args(stage: &Stage) -> Result<String> {
-    let mut args = scale(stage)?.map(|s| s.args.clone()).unwrap_or_default();
-    if let Some(given) = var("ARGS") {
-        // They go through the guest's shell.
-        if let Some(bad) =
-            given.chars().find(|c| !c.is_ascii_alphanumeric() && !" =_,.-".contains(*c))
-        {
-            return Err(problem(
-                format!("ARGS has a `{bad}`"),
-                "Module parameters are words like cco_ms=2000.",
-                "make stage-1 run ARGS=\"cco_ms=2000 gap_ms=100\"",
-            ));
-        }
-        args = format!("{args} {given}");
-    }
-    Ok(args.trim().to_owned())
-}
-
-/// The stage's entry for `SCALE=`.
-pub fn scale(stage: &Stage) -> Result<Option<&crate::stage::Scale>> {
-    let Some(name) = var("SCALE") else { return Ok(None) };
-    stage.about.scale.get(&name).map(Some).ok_or_else(|| {
-        let known: Vec<_> = stage
-            .about
-            .scale
-            .iter()
-            .map(|(name, s)| format!("  SCALE={name}: {}", s.about))
-            .collect();
-        problem(
-            format!("stage {} has no scale `{name}`", stage.number),
-            known.join("\n"),
-            "leave SCALE= away for the default",
-        )
-    })
 }

@@ -31,6 +31,10 @@ pub fn catch() {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
         let _ = unsafe { sigaction(signal, &action) };
     }
+    // `make stage-1 run | head` is to end, not to panic.
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
 }
 
 /// An error once a signal has come.

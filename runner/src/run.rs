@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::breaks;
-use crate::goals::{module_args, scale};
 use crate::kernel::{Flavour, Kernel};
 use crate::module::{self, Built};
 use crate::paths::{Paths, read, var, write};
@@ -71,8 +70,8 @@ fn play(
     times: &mut Times,
 ) -> Result<Boot> {
     let module = stage.module()?;
-    let scale = scale(stage)?;
-    let args = module_args(stage)?;
+    let scale = stage.scale()?;
+    let args = stage.module_args()?;
     let mut session = Session::new(paths, stage, &ready.built)?;
     if let Some(scale) = scale {
         note(format!("{}; it takes {} s at most", scale.about, scale.seconds));

@@ -52,6 +52,12 @@ pub fn disk_full(what: &str) -> miette::Report {
     )
 }
 
+/// The end of a text that is too long to show.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
 /// A line of a run's story.
 pub fn step(text: impl AsRef<str>) {
     println!("{}", text.as_ref());

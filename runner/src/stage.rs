@@ -114,6 +114,38 @@ impl Stage {
         }
     }
 
+    /// The parameters for the module: `SCALE=`'s, then `ARGS=`, which win.
+    pub fn module_args(&self) -> Result<String> {
+        let mut args = self.scale()?.map(|s| s.args.clone()).unwrap_or_default();
+        if let Some(given) = var("ARGS") {
+            // They go through the guest's shell.
+            let plain = |c: char| c.is_ascii_alphanumeric() || " =_,.-".contains(c);
+            if let Some(bad) = given.chars().find(|c| !plain(*c)) {
+                return Err(problem(
+                    format!("ARGS has a `{bad}`"),
+                    "Module parameters are words like cco_ms=2000.",
+                    "make stage-1 run ARGS=\"cco_ms=2000 gap_ms=100\"",
+                ));
+            }
+            args = format!("{args} {given}");
+        }
+        Ok(args.trim().to_owned())
+    }
+
+    /// The stage's entry for `SCALE=`.
+    pub fn scale(&self) -> Result<Option<&Scale>> {
+        let Some(name) = var("SCALE") else { return Ok(None) };
+        self.about.scale.get(&name).map(Some).ok_or_else(|| {
+            let known = self.about.scale.iter();
+            let known: Vec<_> = known.map(|(n, s)| format!("  SCALE={n}: {}", s.about)).collect();
+            problem(
+                format!("stage {} has no scale `{name}`", self.number),
+                known.join("\n"),
+                "leave SCALE= away for the default",
+            )
+        })
+    }
+
     /// A file that goes with a module: `expected.trace`, `recorded.dmesg`.  A
     /// stage's first module has the plain names, others put theirs in front.
     pub fn file(&self, module: &str, name: &str) -> PathBuf {

@@ -45,6 +45,9 @@ pub struct Expect {
     /// A break: for each, a line of the log has to match; the first is the key line.
     #[serde(default)]
     pub lines: Vec<String>,
+    /// A break: lines that match these have to come in this order.
+    #[serde(default)]
+    pub order: Vec<String>,
     /// A break: splats of these kinds have to be there.
     #[serde(default)]
     pub splats: Vec<String>,

@@ -12,7 +12,7 @@ use super::toolchain::{Toolchain, none_found};
 use super::{Crate, Family, Host, Need, Tool, Tools, find};
 use crate::interrupt;
 use crate::paths::{Paths, read, write};
-use crate::say::{Doing, Progress, Result, Times, disk_full, problem, step};
+use crate::say::{Doing, Progress, Result, Times, disk_full, last_lines, problem, step};
 
 /// Makes sure that all tools for `needs` are there, and chooses the toolchain.
 ///
@@ -158,8 +158,6 @@ fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let text = read(log)?;
-    let tail: Vec<_> = text.lines().rev().take(8).collect();
-    let tail: Vec<_> = tail.into_iter().rev().collect();
     let offline = [
         "Temporary failure resolving",
         "Could not resolve",
@@ -170,7 +168,7 @@ fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
     .any(|sign| text.contains(sign));
     Err(problem(
         format!("`{command}` failed"),
-        tail.join("\n"),
+        last_lines(&text, 8),
         if offline {
             "is this machine on the network?  Proxies are taken from http_proxy and https_proxy; then give the same command again"
         } else {
@@ -185,15 +183,10 @@ pub fn installed_packages(paths: &Paths) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Where a pinned program of crates.io is, once installed.
-pub fn crate_path(paths: &Paths, tool: &Crate) -> PathBuf {
-    paths.cache.join(format!("tools/{}-{}/bin/{}", tool.krate, tool.version, tool.program))
-}
-
 /// Installs a pinned program of crates.io, once.
 pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<PathBuf> {
     let Crate { krate, version, .. } = tool;
-    let path = crate_path(paths, tool);
+    let path = tool.path(paths);
     if path.exists() {
         return Ok(path);
     }
@@ -220,11 +213,9 @@ pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<P
         if text.contains("No space left on device") {
             return Err(disk_full(&format!("build {krate}")));
         }
-        let tail: Vec<_> = text.lines().rev().take(6).collect();
-        let tail: Vec<_> = tail.into_iter().rev().collect();
         return Err(problem(
             format!("cargo could not install {krate} {version}"),
-            tail.join("\n"),
+            last_lines(&text, 8),
             "is this machine on the network?  Then give the same command again",
         ));
     }

@@ -12,9 +12,10 @@ use std::process::Command;
 use serde::Deserialize;
 
 pub use host::{Family, Host, find, free_bytes};
-pub use install::{crate_path, ensure, install_crate, installed_packages, virtme};
+pub use install::{ensure, install_crate, installed_packages, virtme};
 pub use toolchain::{Toolchain, Version};
 
+use crate::paths::Paths;
 use crate::say::{Result, problem};
 
 /// What a tool is for; a run asks only for what it needs.
@@ -92,6 +93,13 @@ pub struct Crate {
     pub program: &'static str,
     /// The version.
     pub version: String,
+}
+
+impl Crate {
+    /// Where its program is, once installed.
+    pub fn path(&self, paths: &Paths) -> PathBuf {
+        paths.cache.join(format!("tools/{}-{}/bin/{}", self.krate, self.version, self.program))
+    }
 }
 
 impl Pinned {

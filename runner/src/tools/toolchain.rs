@@ -10,8 +10,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Tools;
 use super::host::{self, find};
-use super::{Tools, install};
 use crate::paths::{Paths, var, write};
 use crate::say::{Result, note, problem};
 
@@ -122,10 +122,7 @@ impl Toolchain {
             format!("RUSTDOC={}", beside("rustdoc")),
             format!("RUSTFMT={}", beside("rustfmt")),
             format!("CLIPPY_DRIVER={}", beside("clippy-driver")),
-            format!(
-                "BINDGEN={}",
-                install::crate_path(paths, &Tools::get().pinned.bindgen()).display()
-            ),
+            format!("BINDGEN={}", Tools::get().pinned.bindgen().path(paths).display()),
         ]
     }
 
