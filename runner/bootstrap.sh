@@ -13,11 +13,12 @@ fail() {
 	exit 1
 }
 
+[ -n "${HOME:-}${XDG_CACHE_HOME:-}" ] || fail "HOME is not set" "The kernel is built in a cache below it." "help: set HOME"
 case $PWD in
-*[[:space:]:]*)
-	fail "the workshop lies in a folder with a space or a colon in its path: $PWD" \
+*[[:space:]:\#\(\)\'\"\&\$\;\%\*\?\<\>\|\!]*)
+	fail "the workshop lies in a folder with an odd character in its path: $PWD" \
 		"The kernel's build system cannot work there." \
-		"help: move it to a path without them, for example ~/rcu-workshop"
+		"help: move it to a path of letters, digits and dashes, for example ~/rcu-workshop"
 	;;
 esac
 [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] ||
@@ -41,7 +42,7 @@ values() { printf '%s' "$1" | sed 's/^[^=]*= *//; s/[]["]//g; s/,/ /g'; }
 
 # What the runner's doctor shows, as far as it can be told without it.
 bare_doctor() {
-	echo "There is no cargo yet, so this is the short form; every tool that the workshop wants:"
+	echo "Without the runner this is the short form; every tool that the workshop wants:"
 	echo
 	while read -r line; do
 		case $line in
@@ -55,7 +56,7 @@ bare_doctor() {
 			packages=$(values "$line")
 			state=MISSING
 			case $probe in
-			*'{llvm}'*) for found in $(echo "$probe" | sed 's/{llvm}/[0-9]*/; s|^[^/]|/usr/bin/&|'); do [ ! -e "$found" ] || state='have   '; done ;;
+			*'{llvm}'*) for found in $(echo "$probe" | sed 's/ | .*//; s/{llvm}/[0-9]*/g; s|^[^/]|/usr/bin/&|'); do [ ! -e "$found" ] || state='have   '; done ;;
 			/*) [ ! -e "$probe" ] || state='have   ' ;;
 			*) ! $probe --version > /dev/null 2>&1 || state='have   ' ;;
 			esac
@@ -75,15 +76,20 @@ bare_doctor() {
 
 install() {
 	if command -v apt-get > /dev/null; then
-		update='apt-get update'
+		# A broken source of somebody else's is no reason not to try.
+		update='apt-get update || true'
 		# Debian 12 has a new cargo under another name.
 		cargo_package='$(apt-cache show cargo-web > /dev/null 2>&1 && echo cargo-web || echo cargo)'
 		command="apt-get install -y --no-install-recommends --no-remove $cargo_package gcc libc6-dev"
+		# For `make uninstall`: what was not here before.
+		for package in cargo-web cargo gcc libc6-dev; do
+			dpkg -s $package > /dev/null 2>&1 || new="${new:-} $package"
+		done
 	elif command -v dnf > /dev/null; then
-		update=:
+		update=true
 		command='dnf install -y cargo gcc glibc-devel'
 	elif command -v pacman > /dev/null; then
-		update=:
+		update=true
 		command='pacman -S --needed --noconfirm rust gcc'
 	else
 		fail "cargo 1.$minimum or newer and a C linker are missing" \
@@ -98,16 +104,18 @@ install() {
 		else
 			run=
 		fi
-		[ -n "$run" ] || fail "cargo 1.$minimum or newer and a C linker are missing" "help: sudo $command"
+		[ -n "$run" ] || fail "cargo 1.$minimum or newer and a C linker are missing" \
+			"help: sudo sh -c '{ $update; } && $command'"
 	fi
 	echo "installing: cargo, a C linker"
 	log=build/bootstrap.log
-	$run -c "export DEBIAN_FRONTEND=noninteractive; $update && $command" > $log 2>&1 < /dev/null ||
+	$run -c "export DEBIAN_FRONTEND=noninteractive; { $update; } && $command" > $log 2>&1 < /dev/null ||
 		fail "\`$command\` failed" "$(tail -n 5 $log)" "help: is this machine on the network?  Then give the same command again"
-	# For `make uninstall`.
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/rcu-workshop
 	mkdir -p "$cache"
-	eval "echo ${command##*--no-remove }" | tr ' ' '\n' >> "$cache/installed-packages"
+	for package in ${new:-}; do
+		! dpkg -s "$package" > /dev/null 2>&1 || echo "$package" >> "$cache/installed-packages"
+	done
 }
 
 mkdir -p build 2> /dev/null || fail "cannot write to $PWD" "help: use a copy of the workshop that is yours"
@@ -131,6 +139,8 @@ if [ ! -x $runner ]; then
 	echo "building the runner (once, about a minute) ..."
 	[ -t 2 ] && quiet=
 fi
-env -u RUSTC "$cargo" build --manifest-path runner/Cargo.toml --target-dir build/runner --locked $quiet ||
+env -u RUSTC "$cargo" build --manifest-path runner/Cargo.toml --target-dir build/runner --locked $quiet || {
+	[ "${1:-}" != doctor ] || { bare_doctor && exit; }
 	fail "the runner could not be built" "help: cargo's message is above; without network, its crates cannot be fetched the first time"
+}
 exec $runner "$@"

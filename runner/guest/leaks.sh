@@ -21,8 +21,9 @@ if [ -e $kmemleak ]; then
 		head -n 40 $kmemleak | while read -r line; do say "kmemleak: $line"; done
 	fi
 else
-	# What is freed after a grace period comes late.
-	sleep 1
+	# What is freed after a grace period comes late: kvfree_rcu() gathers it for
+	# some seconds.
+	sleep 8
 	for cache in /sys/kernel/slab/*/shrink; do echo 1 > "$cache" 2> /dev/null; done
 	sed '1,2d' /proc/slabinfo | while read -r name active rest; do
 		say "slab $1 $name $active"

@@ -136,7 +136,7 @@ pub fn show(
         stage.number,
         kernel.release,
         toolchain.version,
-        machine.describe(),
+        machine.describe()?,
     );
     Ok(Seen { around_key, lines, stamp, console })
 }
@@ -207,9 +207,16 @@ pub fn flavours(broken: &Variant) -> Result<Vec<Flavour>> {
     if flavours.is_empty() || flavours.len() != broken.flavours.len() {
         return Err(wrong());
     }
-    match var("KERNEL") {
-        Some(_) => Ok(vec![Flavour::wanted()?]),
-        None => Ok(flavours),
+    let Some(only) = var("KERNEL").map(|_| Flavour::wanted()).transpose()? else {
+        return Ok(flavours);
+    };
+    match flavours.contains(&only) {
+        true => Ok(vec![only]),
+        false => Err(problem(
+            format!("this break is not made for `{only}`"),
+            broken.title.clone(),
+            format!("leave KERNEL= away: it runs on {}", broken.flavours.join(" and ")),
+        )),
     }
 }
 
@@ -320,7 +327,9 @@ mod tests {
         let lines = log(&["[    1.0] a: [b] c", "[    2.0] BUG: scheduling while atomic: x/1/0x2"]);
         assert_eq!(broke(&variant("lines = [\"b. c$\"]"), &lines), Ok(0));
         assert_eq!(broke(&variant("splats = [\"schedule-in-atomic\"]"), &lines), Ok(1));
-        assert!(broke(&variant("lines = [\"b. c$\", \"d\"]"), &lines).unwrap_err().contains("`d`"));
+        assert!(
+            broke(&variant("lines = [\"b. c$\", \"zzz\"]"), &lines).unwrap_err().contains("`zzz`")
+        );
         assert!(broke(&variant("splats = [\"kasan\"]"), &lines).unwrap_err().contains("`kasan`"));
         assert!(broke(&variant("lines = [\"c\"]\nnever = [\"BUG\"]"), &lines).is_err());
     }

@@ -38,6 +38,7 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
     for tool in &tools.all {
         let found = match tool.name.as_str() {
             "rustc" => toolchain.as_ref().map(|t| t.rustc.clone()),
+            "busybox" => tools::busybox(paths),
             "clippy" => toolchain.as_ref().map(Toolchain::clippy).filter(|path| path.exists()),
             _ => tool.found(&host, llvm),
         };

@@ -78,6 +78,7 @@ const VERBS: &[Goal<StageWork>] = &[
 const VARIABLES: &[(&str, &str)] = &[
     ("KERNEL=fast|debug", "which kernel (debug: every check on, the default)"),
     ("ARGS=\"cco_ms=2000\"", "parameters for the module"),
+    ("B=name, R=name", "one break, one refusal"),
     ("SCALE=original", "another speed of the same story, where a stage has one"),
     ("MODULE=name", "another module of the stage"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
@@ -96,6 +97,8 @@ const VARIABLES: &[(&str, &str)] = &[
 pub fn run(words: Vec<String>) -> Result<()> {
     let paths = Paths::find()?;
     let mut times = Times::default();
+    // All of them, before the first does anything.
+    known(&paths, &words)?;
     let mut words = words.into_iter().peekable();
     if words.peek().is_none() {
         return help(&paths, &mut times);

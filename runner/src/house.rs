@@ -2,10 +2,11 @@
 
 //! Tidying up: what is in `build/`, and what lies outside the checkout.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use crate::interrupt;
 use crate::paths::Paths;
 use crate::say::{Doing, Result, Times, problem, step};
 use crate::tools::{Host, installed_packages};
@@ -76,14 +77,13 @@ pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
 fn ask(question: &str) -> Result<bool> {
     print!("{question} [y/N] ");
     let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    match std::io::stdin().lock().read_line(&mut answer) {
-        Ok(0) | Err(_) => Err(problem(
+    match interrupt::read_line()? {
+        None => Err(problem(
             "nobody answered",
             "Nothing was removed.",
             "call `make uninstall` on a terminal, or `yes | make uninstall`",
         )),
-        Ok(_) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+        Some(answer) => Ok(matches!(answer.as_str(), "y" | "Y" | "yes")),
     }
 }
 

@@ -8,11 +8,13 @@
 //! [`die_with_parent`].
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use nix::unistd::Pid;
 
@@ -29,7 +31,12 @@ pub fn catch() {
     let action = SigAction::new(SigHandler::Handler(remember), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
-        let _ = unsafe { sigaction(signal, &action) };
+        let before = unsafe { sigaction(signal, &action) };
+        // What was ignored on purpose, as by nohup, stays ignored.
+        if let Ok(before) = before.map(|b| (b.handler() == SigHandler::SigIgn).then_some(b)) {
+            // SAFETY: this puts back what was there.
+            let _ = before.map(|before| unsafe { sigaction(signal, &before) });
+        }
     }
     // `make stage-1 run | head` is to end, not to panic.
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -54,6 +61,22 @@ pub fn came() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// A line that the user types; `None` at the end of the input.  Ctrl-C ends the
+/// wait, which a plain read would not notice.
+pub fn read_line() -> Result<Option<String>> {
+    let stdin = io::stdin();
+    loop {
+        check()?;
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        if matches!(poll(&mut fds, PollTimeout::from(100u8)), Ok(n) if n > 0) {
+            let mut line = String::new();
+            let read = stdin.read_line(&mut line).unwrap_or(0);
+            check()?;
+            return Ok((read > 0).then(|| line.trim().to_owned()));
+        }
+    }
+}
+
 /// Lets the kernel kill the child when the thread that spawned it ends, even by
 /// SIGKILL.  Survives an exec.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
@@ -75,7 +98,7 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
         let stderr = scope.spawn(|| read_all(err));
         while group.ended().is_none() {
             if came() {
-                group.kill();
+                group.stop();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -125,6 +148,17 @@ impl Group {
     pub fn kill(&mut self) {
         // The group's leader may be gone while a grandchild lives: signal always.
         let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+    }
+
+    /// Asks all of the group to end, and kills what has not after a while.  Make
+    /// removes half-written files when it is asked, and cannot when it is killed.
+    pub fn stop(&mut self) {
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let began = Instant::now();
+        while self.ended().is_none() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.kill();
     }
 
     /// Waits for the child's end.

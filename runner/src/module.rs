@@ -46,8 +46,10 @@ pub fn build(
 ) -> Result<Built> {
     let dir = make_dir(paths.build.join(name).join(kernel.name.replace(' ', "-")))?;
     // Two runs in two terminals: Kbuild's own files are not made for that.
-    let _lock =
-        paths.lock(&format!("module-{}", name.replace('/', "-")), "is building the same module")?;
+    let _lock = paths.lock(
+        &format!("module-{}", name.replace('/', "-")),
+        "is building a module of the same name",
+    )?;
     let mut make = Command::new("make");
     make.arg("-C")
         .arg(&kernel.dir)

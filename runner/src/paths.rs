@@ -4,6 +4,8 @@
 //! clones share.
 
 use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ impl Paths {
                 "call `make` in the folder that has the workshop's Makefile",
             ));
         }
-        no_space("the workshop", &root)?;
+        no_odd_path("the workshop", &root)?;
         let cache = match var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|h| h + "/.cache")) {
             Some(base) => PathBuf::from(base).join("rcu-workshop"),
             None => {
@@ -45,7 +47,7 @@ impl Paths {
                 ));
             }
         };
-        no_space("the cache", &cache)?;
+        no_odd_path("the cache", &cache)?;
         Ok(Self { build: root.join("build"), root, cache })
     }
 
@@ -105,9 +107,15 @@ pub fn make_dir(dir: PathBuf) -> Result<PathBuf> {
 
 /// Writes a file as a whole: a killed run leaves the old one or the new one.
 pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
-    let part = path.with_extension("part");
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, path))
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // A name of its own: two runs may write the same file.
+    tempfile::NamedTempFile::new_in(dir)
+        .and_then(|mut part| {
+            part.write_all(text.as_ref())?;
+            part.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            Ok(part.persist(path)?)
+        })
+        .map(|_| ())
         .doing(|| format!("write {}", path.display()))
 }
 
@@ -117,14 +125,14 @@ pub fn read(path: &Path) -> Result<String> {
 }
 
 /// Kbuild cannot work in such a folder, and says so only in riddles.
-fn no_space(what: &str, dir: &Path) -> Result<()> {
+fn no_odd_path(what: &str, dir: &Path) -> Result<()> {
     let shown = dir.display().to_string();
-    if shown.contains([' ', ':', '\t', '\n']) {
-        return Err(problem(
-            format!("{what} lies in a folder with a space or a colon in its path: {shown}"),
-            "The kernel's build system cannot work there.",
-            "move it to a path without them, for example ~/rcu-workshop (for the cache: set XDG_CACHE_HOME)",
-        ));
-    }
-    Ok(())
+    let odd = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"/._-+,=@~".contains(c);
+    let Some(bad) = shown.chars().find(|c| odd(*c)) else { return Ok(()) };
+    Err(problem(
+        format!("{what} lies in a folder with a `{bad}` in its path: {shown}"),
+        "The kernel's build system cannot work there.",
+        "move it to a path of letters, digits and dashes, for example ~/rcu-workshop \
+         (for the cache: set XDG_CACHE_HOME)",
+    ))
 }

@@ -203,7 +203,7 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         stage.number,
         ready.kernel.release,
         ready.toolchain.version,
-        machine.describe(),
+        machine.describe()?,
     );
     let file = stage.file(module, "recorded.dmesg");
     write(&file, stamp + &lines.join("\n") + "\n")?;

@@ -36,7 +36,12 @@ struct Part {
 
 impl Tally {
     /// Runs a part; its checks go to the closure's argument.
-    fn part(&mut self, name: impl Into<String>, work: impl FnOnce(&mut Self) -> Result<()>) {
+    fn part(
+        &mut self,
+        name: impl Into<String>,
+        work: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        interrupt::check()?;
         let name = name.into();
         step(format!("\n== {name}"));
         self.parts.push(Part { name, passed: 0, failed: 0, took: Duration::ZERO });
@@ -48,6 +53,7 @@ impl Tally {
         if let Some(part) = self.parts.last_mut() {
             part.took = began.elapsed();
         }
+        Ok(())
     }
 
     /// One check.
@@ -110,28 +116,26 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     book::ready(paths, times)?;
     let stages = Stage::all(paths)?;
     let mut tally = Tally::default();
-    tally.part("host program", |t| host::program(paths, t));
-    tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t));
-    tally.part("traces", |t| host::traces(&stages, t));
-    tally.part("readme", |t| host::readme(paths, &stages, t));
-    tally.part("book", |t| host::book(paths, t));
-    tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t));
+    tally.part("host program", |t| host::program(paths, t))?;
+    tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t))?;
+    tally.part("traces", |t| host::traces(&stages, t))?;
+    tally.part("readme", |t| host::readme(paths, &stages, t))?;
+    tally.part("book", |t| host::book(paths, t))?;
+    tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t))?;
     for flavour in Flavour::ALL {
         for stage in &stages {
-            interrupt::check()?;
             let name = format!("stage {} on {flavour}", stage.number);
-            tally.part(name, |t| stages::test(paths, stage, flavour, t));
+            tally.part(name, |t| stages::test(paths, stage, flavour, t))?;
         }
     }
     for stage in &stages {
-        interrupt::check()?;
         let name = format!("stage {}: breaks, refusals", stage.number);
-        tally.part(name, |t| stages::variants(paths, stage, t));
+        tally.part(name, |t| stages::variants(paths, stage, t))?;
     }
-    interrupt::check()?;
     tally.part("modules that misbehave", |t| {
         misfits::test(paths, t)?;
         stages::planted(paths, &Stage::get(paths, "stage-1")?, t)
-    });
+    })?;
+    interrupt::check()?;
     tally.close()
 }

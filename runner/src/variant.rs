@@ -2,6 +2,7 @@
 
 //! Variants: a stage with some anchored regions replaced, made in `build/`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -109,19 +110,25 @@ impl Variant {
     /// stages are there, since later ones use files of earlier ones.
     pub fn make(&self, paths: &Paths, stage: &Stage, name: &str) -> Result<PathBuf> {
         let stages = make_dir(paths.build.join(name).join("stages"))?;
-        copy_sources(&paths.root.join("stages"), &stages)?;
+        let _lock =
+            paths.lock(&format!("variant-{}", name.replace('/', "-")), "makes the same variant")?;
         let dir = stages.join(&stage.folder);
+        let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
         for replace in &self.replace {
-            let file = dir.join(&replace.file);
-            let text = replaced(&read(&file)?, &replace.region, &replace.with).map_err(|why| {
+            let text = match changed.remove(&dir.join(&replace.file)) {
+                Some(text) => text,
+                None => read(&stage.dir.join(&replace.file))?,
+            };
+            let text = replaced(&text, &replace.region, &replace.with).map_err(|why| {
                 problem(
                     format!("variant `{name}` does not fit {}", replace.file),
                     why,
                     "the file's anchors and the variant's regions must have the same names",
                 )
             })?;
-            update(&file, &text)?;
+            changed.insert(dir.join(&replace.file), text);
         }
+        copy_sources(&paths.root.join("stages"), &stages, &changed)?;
         Ok(dir)
     }
 }
@@ -156,25 +163,28 @@ pub fn region(text: &str, name: &str) -> std::result::Result<(usize, usize), Str
     Ok((begin, end))
 }
 
-/// Copies the sources below `from`, leaving files alone that are the same, so
-/// that Kbuild builds only what changed.
-fn copy_sources(from: &Path, to: &Path) -> Result<()> {
+/// Copies the sources below `from`, with the changed ones in their place.  Files
+/// that are the same already are left alone, so that Kbuild builds only what changed.
+fn copy_sources(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> Result<()> {
     for entry in fs::read_dir(from).doing(|| format!("read {}", from.display()))?.flatten() {
         let (path, target) = (entry.path(), to.join(entry.file_name()));
+        // An editor's own files are no sources.
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
         if path.is_dir() {
-            copy_sources(&path, &make_dir(target)?)?;
-        } else {
-            update(&target, &read(&path)?)?;
+            copy_sources(&path, &make_dir(target)?, changed)?;
+            continue;
+        }
+        let bytes = match changed.get(&target) {
+            Some(text) => text.clone().into_bytes(),
+            None => fs::read(&path).doing(|| format!("read {}", path.display()))?,
+        };
+        if fs::read(&target).ok().as_ref() != Some(&bytes) {
+            write(&target, bytes)?;
         }
     }
     Ok(())
-}
-
-fn update(file: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(file).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    write(file, text)
 }
 
 #[cfg(test)]

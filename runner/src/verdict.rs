@@ -22,19 +22,21 @@ pub fn contract(file: &Path) -> Result<Contract> {
 /// The session ran to its end, nothing in it failed, and the kernel did not
 /// complain.
 pub fn clean(boot: &Boot) -> Result<()> {
-    let lines = parse(&boot.lines);
-    no_splat(&lines)?;
+    clean_up_to(boot, boot.lines.len())
+}
+
+/// As [`clean`], for the lines before `end`: what comes then is meant to fail.
+pub fn clean_up_to(boot: &Boot, end: usize) -> Result<()> {
+    let lines = &boot.lines[..end];
+    no_splat(&parse(lines))?;
     boot.finished()?;
-    let failed: Vec<_> =
-        boot.lines.iter().filter(|l| l.contains("guest: FAIL")).map(|l| format!("  {l}")).collect();
+    let failed = lines.iter().filter(|l| l.contains("guest: FAIL")).map(|l| format!("  {l}"));
+    let failed: Vec<_> = failed.collect();
     if failed.is_empty() {
         return Ok(());
     }
-    Err(problem(
-        "a step in the guest failed",
-        failed.join("\n"),
-        format!("the whole console is {}", boot.console.display()),
-    ))
+    let help = format!("the whole console is {}", boot.console.display());
+    Err(problem("a step in the guest failed", failed.join("\n"), help))
 }
 
 /// No splat among the lines.

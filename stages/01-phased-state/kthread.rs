@@ -36,7 +36,10 @@
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use core::cell::UnsafeCell;
+use core::{
+    cell::UnsafeCell,
+    mem::ManuallyDrop, //
+};
 
 use kernel::{
     bindings,
@@ -159,7 +162,7 @@ pub struct KThread {
     task: ARef<Task>,
     joined: bool,
     /// A `Slot<F>`, whatever `F` is: all that is left to do with it is to drop it.
-    _slot: KBox<dyn Send>,
+    slot: ManuallyDrop<KBox<dyn Send>>,
 }
 
 /// Where the closure waits for its thread: `None` once the thread has taken it.
@@ -170,7 +173,7 @@ type Slot<F> = UnsafeCell<Option<F>>;
 // ANCHOR_END: kthread
 
 // SAFETY: The methods that take `&KThread`, `start()` and `is_current()`, use only `task`, which
-// is `Sync`. None reaches `_slot`. (`KThread` is `Send` by itself: `join()` and `drop()`, on
+// is `Sync`. None reaches `slot`. (`KThread` is `Send` by itself: `join()` and `drop()`, on
 // whatever thread, may drop the closure there, and the closure is `Send`.)
 unsafe impl Sync for KThread {}
 
@@ -182,8 +185,9 @@ impl KThread {
     /// ran, together with the handle. `name` is what `ps` shows, of which the kernel keeps 15
     /// bytes in `comm`.
     ///
-    /// Sleeps: another thread (`kthreadd`) does the work. Fails with [`ENOMEM`] if there is no
-    /// memory, and with [`EINTR`] if the caller is killed meanwhile; the closure is dropped then.
+    /// Sleeps: another thread (`kthreadd`) does the work. Fails with [`ENOMEM`] or
+    /// [`EAGAIN`] if there is no memory or no room for another task, and with [`EINTR`] if the
+    /// caller is killed meanwhile; the closure is dropped then.
     ///
     /// A thread that was created and not started is in uninterruptible sleep. After two minutes
     /// the hung-task detector takes it for one that is stuck.
@@ -228,7 +232,7 @@ impl KThread {
         Ok(Self {
             task,
             joined: false,
-            _slot: slot,
+            slot: ManuallyDrop::new(slot),
         })
     }
     // ANCHOR_END: create
@@ -297,18 +301,22 @@ impl Drop for KThread {
     ///
     /// In the thread itself it does neither, as that would be for ever: it warns and lets it run.
     fn drop(&mut self) {
-        if self.joined {
-            return;
-        }
-        if self.is_current() {
-            // The slot is empty: only the closure can get here, or what it calls. So it may go.
+        if !self.joined && self.is_current() {
+            // Nearly always the closure got here, or what it calls, and the slot is empty. But a
+            // timer may drop a handle too, in an interrupt of the very thread that is about to
+            // look into its slot: so the slot is not freed.
             pr_warn!("[kthread] self-join: a thread goes on without a handle\n");
             return;
         }
-        // Whoever cares for the result calls `join()`.
-        let _ = self.stop();
+        if !self.joined {
+            // Whoever cares for the result calls `join()`.
+            let _ = self.stop();
+        }
+
+        // SAFETY: The thread is gone, so nobody looks into the slot, and neither does this handle
+        // from here on. The closure is dropped with it, if it is still there.
+        unsafe { ManuallyDrop::drop(&mut self.slot) };
     }
-    // Only now, when the thread is gone, `_slot` is dropped, and the closure if it is still there.
 }
 // ANCHOR_END: drop
 

@@ -153,7 +153,7 @@ fn compile(
                     ));
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if interrupt::came() => {
-                    group.kill();
+                    group.stop();
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(()),

@@ -22,7 +22,7 @@ pub use pin::Pin;
 use crate::interrupt;
 use crate::paths::{Paths, read, var};
 use crate::say::{Doing, Result, Times, disk_full, problem};
-use crate::tools::{Need, Toolchain, ensure};
+use crate::tools::{Need, Toolchain, Version, ensure};
 
 /// The two kernels of the workshop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +84,25 @@ impl Kernel {
         if let Some(dir) = var("KDIR") {
             let toolchain = ensure(paths, &[Need::Module], times)?;
             let kernel = Self::open(Path::new(&dir), "your own")?;
+            let series = Pin::read(paths)?.series;
+            if !source::in_series(&kernel.release, &series) {
+                return Err(problem(
+                    format!("{} is Linux {}", kernel.dir.display(), kernel.release),
+                    format!("The workshop's modules are written for Linux {series}."),
+                    KDIR_HELP,
+                ));
+            }
             kernel.fits(&toolchain)?;
             return Ok((kernel, toolchain));
         }
-        let toolchain = ensure(paths, &[Need::Module], times)?;
+        // Asked for once, at the beginning: nobody wants a question after a long build.
+        let there = |toolchain| matches!(cached(paths, flavour, &toolchain), Ok(Some(_)));
+        let needs: &[Need] = match Toolchain::choose(paths).0 {
+            Some(toolchain) if there(toolchain.clone()) => &[Need::Module],
+            _ if var("KERNEL_PACK").is_some() => &[Need::Module, Need::Vm],
+            _ => &[Need::Module, Need::Kernel, Need::Vm],
+        };
+        let toolchain = ensure(paths, needs, times)?;
         if let Some(file) = var("KERNEL_PACK") {
             pack::import(paths, Path::new(&file), &toolchain, times)?;
         }
@@ -126,6 +141,9 @@ impl Kernel {
             return not(
                 "It was configured without CONFIG_RUST=y, so no module in Rust can be built for it.",
             );
+        }
+        if !config.lines().any(|l| l == "CONFIG_CC_IS_CLANG=y") {
+            return not("It was not built with clang, and the workshop builds modules with clang.");
         }
         if !config.lines().any(|l| l == "CONFIG_MODULES=y") {
             return not("It was configured without CONFIG_MODULES=y.");
@@ -205,8 +223,17 @@ fn cached(paths: &Paths, flavour: Flavour, toolchain: &Toolchain) -> Result<Opti
             name.starts_with(&start) && name.ends_with(&end) && dir.join(STAMP).exists()
         })
         .collect();
-    found.sort();
-    found.last().map(|dir| Kernel::open(dir, &flavour.to_string())).transpose()
+    found.sort_by_key(|dir| {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.split('-').nth(1).and_then(Version::parse)
+    });
+    let open = |dir: &PathBuf| {
+        Kernel::open(dir, &flavour.to_string()).map_err(|e| {
+            let help = format!("remove it, and it is built anew: rm -r {}", dir.display());
+            problem("a kernel of the cache is damaged", e.to_string(), help)
+        })
+    };
+    found.last().map(open).transpose()
 }
 
 /// Builds both flavours ahead.
@@ -220,7 +247,9 @@ pub fn build_all(paths: &Paths, times: &mut Times) -> Result<()> {
 
 /// Runs a program of the set-up to its end; `what` completes "could not …".
 fn run(command: &mut Command, what: &str, help: &str) -> Result<String> {
-    let out = interrupt::output(command).doing(|| format!("run {:?}", command.get_program()))?;
+    // Its words are looked at, so they have to be the ones that are known here.
+    let out = interrupt::output(command.env("LC_ALL", "C"))
+        .doing(|| format!("run {:?}", command.get_program()))?;
     interrupt::check()?;
     if out.status.success() {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flavour, Kernel, STAMP, run, source};
-use crate::paths::{Paths, make_dir, read, write};
+use super::{Flavour, Kernel, STAMP, key, run};
+use crate::paths::{Paths, make_dir, write};
 use crate::say::{Doing, Progress, Result, Times, problem, step};
 use crate::tools::Toolchain;
 
@@ -36,7 +36,7 @@ pub fn make(paths: &Paths, times: &mut Times) -> Result<()> {
         rustc = toolchain.version.clone();
         let name = kernel.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let progress = Progress::new(format!("packing the {flavour} kernel"));
-        fill(paths, &kernel, &toolchain, &make_dir(stage.path().join(&name))?, times)?;
+        fill(&kernel, &toolchain, &make_dir(stage.path().join(&name))?)?;
         progress.done(times);
         kernels.push(name);
     }
@@ -45,10 +45,12 @@ pub fn make(paths: &Paths, times: &mut Times) -> Result<()> {
     write(&stage.path().join(MANIFEST), manifest)?;
     let file = paths.build.join("rcu-workshop-kernels.tar.gz");
     let progress = Progress::new("compressing");
+    // Under its name only when it is whole.
+    let part = stage.path().join("pack");
     run(
         Command::new("tar")
             .arg("czf")
-            .arg(&file)
+            .arg(&part)
             .arg("-C")
             .arg(stage.path())
             .arg(MANIFEST)
@@ -56,6 +58,7 @@ pub fn make(paths: &Paths, times: &mut Times) -> Result<()> {
         "write the pack",
         "",
     )?;
+    fs::rename(&part, &file).doing(|| format!("keep {}", file.display()))?;
     progress.done(times);
     let mb = file.metadata().map_or(0, |m| m.len()) >> 20;
     step(format!(
@@ -68,27 +71,22 @@ pub fn make(paths: &Paths, times: &mut Times) -> Result<()> {
 }
 
 /// Gathers what a module's build needs of one kernel.
-fn fill(
-    paths: &Paths,
-    kernel: &Kernel,
-    toolchain: &Toolchain,
-    to: &Path,
-    times: &mut Times,
-) -> Result<()> {
-    if !kernel.dir.join("source").exists() {
+fn fill(kernel: &Kernel, toolchain: &Toolchain, to: &Path) -> Result<()> {
+    // The tree that it was built from.
+    let source = kernel.dir.join("source");
+    if !source.exists() {
         // Came as a pack itself.
         run(Command::new("cp").arg("-a").arg(kernel.dir.join(".")).arg(to), "copy the kernel", "")?;
         return Ok(());
     }
-    let source = source::get(paths, times)?;
     // The kernel's own script knows which files a C module needs ...
     let clang = toolchain.clang().unwrap_or_default();
     run(
         Command::new("sh")
-            .arg(source.dir.join("scripts/package/install-extmod-build"))
+            .arg(source.join("scripts/package/install-extmod-build"))
             .arg(to)
             .current_dir(&kernel.dir)
-            .env("srctree", &source.dir)
+            .env("srctree", &source)
             .env("SRCARCH", "x86")
             .env("MAKE", "make")
             .env("CC", &clang)
@@ -106,7 +104,7 @@ fn fill(
     )?;
     let sources = "tar -c rust .rustfmt.toml .clippy.toml | tar -x -C \"$1\"";
     run(
-        Command::new("sh").args(["-c", sources, "sh"]).arg(to).current_dir(&source.dir),
+        Command::new("sh").args(["-c", sources, "sh"]).arg(to).current_dir(&source),
         "gather the Rust sources",
         "",
     )?;
@@ -141,28 +139,39 @@ pub fn import(paths: &Paths, file: &Path, toolchain: &Toolchain, times: &mut Tim
         ));
     }
     let kernels = paths.cache_dir("kernel")?;
-    let _lock = paths.lock("pack", "is unpacking a kernel pack")?;
-    if manifest.kernels.iter().all(|name| kernels.join(name).join(STAMP).exists()) {
+    for name in &manifest.kernels {
+        let fits = Flavour::ALL.into_iter().find(|f| name.starts_with(&format!("{f}-")));
+        let fits = fits.map(|f| key(paths, f, toolchain)).transpose()?;
+        if name.contains('/') || !fits.is_some_and(|key| name.ends_with(&format!("-{key}"))) {
+            return Err(problem(
+                format!("{} is of another state of the workshop", file.display()),
+                format!(
+                    "Its kernel `{name}` was configured by other kernel/*.config than this checkout has."
+                ),
+                "make the pack anew from the same commit with `make kernel-pack`",
+            ));
+        }
+    }
+    let there = || manifest.kernels.iter().all(|name| kernels.join(name).join(STAMP).exists());
+    if there() {
         return Ok(());
     }
+    // A kernel that is just being built is not to be taken away.
+    let _locks: Vec<_> = Flavour::ALL
+        .into_iter()
+        .map(|f| paths.lock(&format!("kernel-{f}"), &format!("is building the {f} kernel")))
+        .collect::<Result<_>>()?;
     let progress = Progress::new("unpacking the kernels");
     let part = tempfile::tempdir_in(&kernels).doing(|| "make a temporary folder".into())?;
-    run(Command::new("tar").arg("xzf").arg(file).arg("-C").arg(part.path()), &damaged(), help)?;
+    let mut tar = Command::new("tar");
+    run(tar.arg("xzf").arg(file).arg("-C").arg(part.path()), &damaged(), help)?;
     for name in &manifest.kernels {
         let dir = kernels.join(name);
-        if name.contains('/') || dir.join(STAMP).exists() {
-            continue;
+        if !dir.join(STAMP).exists() {
+            let _ = fs::remove_dir_all(&dir);
+            fs::rename(part.path().join(name), &dir).doing(|| format!("keep {}", dir.display()))?;
         }
-        let _ = fs::remove_dir_all(&dir);
-        fs::rename(part.path().join(name), &dir).doing(|| format!("keep {}", dir.display()))?;
     }
     progress.done(times);
-    if Kernel::peek(paths, Flavour::Debug, toolchain).is_none() {
-        return Err(problem(
-            format!("{} is of another state of the workshop", file.display()),
-            read(&paths.root.join("kernel/pin.toml")).map(|_| "Its kernels were configured by other kernel/*.config than this checkout has.").unwrap_or_default(),
-            "make the pack anew from the same commit with `make kernel-pack`",
-        ));
-    }
     Ok(())
 }

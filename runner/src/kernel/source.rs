@@ -13,7 +13,7 @@ use super::{Pin, run};
 use crate::interrupt;
 use crate::paths::{Paths, make_dir, read, var, write};
 use crate::say::{Doing, Progress, Result, Times, disk_full, note, problem};
-use crate::tools::find;
+use crate::tools::{Version, find};
 
 /// An unpacked source tree.
 pub struct Source {
@@ -31,6 +31,12 @@ pub fn get(paths: &Paths, times: &mut Times) -> Result<Source> {
     let pin = Pin::read(paths)?;
     let sources = paths.cache_dir("src")?;
     let _lock = paths.lock("source", "is fetching the kernel's source")?;
+    if let Some(source) = unpacked(&sources, &pin.series) {
+        if var("KERNEL_TARBALL").is_some() {
+            note(format!("KERNEL_TARBALL= is not needed: {} is there", source.dir.display()));
+        }
+        return Ok(source);
+    }
     if let Some(file) = var("KERNEL_TARBALL") {
         let file = PathBuf::from(file);
         if !file.is_file() {
@@ -41,9 +47,6 @@ pub fn get(paths: &Paths, times: &mut Times) -> Result<Source> {
             ));
         }
         return unpack(&file, &sources, &pin, times);
-    }
-    if let Some(source) = unpacked(&sources, &pin.series) {
-        return Ok(source);
     }
     let tarball = match var("KERNEL_FROM").as_deref() {
         Some("kernel.org") => kernel_org(paths, &pin, times)?,
@@ -78,11 +81,11 @@ fn unpacked(sources: &Path, series: &str) -> Option<Source> {
             in_series(&version, series).then(|| Source { dir: entry.path(), version })
         })
         .collect();
-    found.sort_by(|a, b| a.version.cmp(&b.version));
+    found.sort_by_key(|source| Version::parse(&source.version));
     found.pop()
 }
 
-fn in_series(version: &str, series: &str) -> bool {
+pub fn in_series(version: &str, series: &str) -> bool {
     version
         .strip_prefix(series)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('-'))
@@ -273,6 +276,10 @@ fn fetch(url: &str, to: &Path, progress: &Progress) -> Result<()> {
             .stderr(std::process::Stdio::piped());
         command
     };
+    // The list of sums is small, and two halves of two versions of it would be wrong.
+    if to.extension().is_some_and(|e| e == "asc") {
+        let _ = fs::remove_file(&part);
+    }
     let mut resume = part.exists();
     loop {
         let mut child = get(resume).spawn().doing(|| "run curl".into())?;

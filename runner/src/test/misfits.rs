@@ -28,12 +28,14 @@ pub fn test(paths: &Paths, tally: &mut Tally) -> Result<()> {
     let console = paths.build_dir("test")?.join("misfit.log");
     let variant =
         |name: &str| Variant::read(&paths.root.join(format!("runner/tests/variants/{name}.toml")));
+    // An oops of a module only ends its thread, unless the kernel is told otherwise.
+    let params = &["oops=panic"];
     let boot = |kernel: &Kernel, built: &Built, limit, boot_limit| {
         let module = stage.module()?;
         let mut session = Session::new(paths, &stage, built)?;
         session.section("load-1", "", &session::again(module));
         let root = session.finish()?;
-        let plan = Plan { kernel, root: &root, limit, boot_limit, params: &[], console: &console };
+        let plan = Plan { kernel, root: &root, limit, boot_limit, params, console: &console };
         machine.boot(&plan, &mut |_| ())
     };
 

@@ -3,13 +3,13 @@
 //! Installing what is missing: packages of the distribution, and the few tools
 //! that come from a language's registry, into the cache.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::toolchain::{Toolchain, none_found};
-use super::{Crate, Family, Host, Need, Tool, Tools, find};
+use super::{Crate, Family, Host, Need, Tool, Tools, busybox, find};
 use crate::interrupt;
 use crate::paths::{Paths, read, write};
 use crate::say::{Doing, Progress, Result, Times, disk_full, last_lines, problem, step};
@@ -22,7 +22,7 @@ pub fn ensure(paths: &Paths, needs: &[Need], times: &mut Times) -> Result<Toolch
     let tools = Tools::get();
     for _ in 0..2 {
         let (toolchain, _) = Toolchain::choose(paths);
-        let missing = missing(&host, &tools, needs, toolchain.as_ref());
+        let missing = missing(paths, &host, &tools, needs, toolchain.as_ref());
         match toolchain {
             Some(toolchain) if missing.is_empty() => {
                 toolchain.remember(paths)?;
@@ -31,11 +31,19 @@ pub fn ensure(paths: &Paths, needs: &[Need], times: &mut Times) -> Result<Toolch
             toolchain => {
                 // Without rustc its LLVM is unknown: those packages come in the second round.
                 let llvm = toolchain.as_ref().map(|t| t.llvm);
-                let packages = missing
+                let dynamic = |tool: &&&Tool| tool.name == "busybox" && find("busybox").is_some();
+                if host.family == Family::Debian && missing.iter().any(|tool| dynamic(&tool)) {
+                    busybox_into_cache(paths, times)?;
+                }
+                let packages: Vec<_> = missing
                     .iter()
+                    .filter(|tool| !dynamic(tool))
                     .flat_map(|tool| tool.packages(host.family, llvm))
                     .filter(|package| llvm.is_some() || !package.ends_with("-N"))
                     .collect();
+                if packages.is_empty() && llvm.is_some() {
+                    continue;
+                }
                 install(paths, &host, packages, &missing, times)?;
             }
         }
@@ -47,7 +55,7 @@ pub fn ensure(paths: &Paths, needs: &[Need], times: &mut Times) -> Result<Toolch
             "`make doctor` shows what there is; RUSTC=/path/to/rustc names one".into(),
         ));
     };
-    let missing = missing(&host, &tools, needs, Some(&toolchain));
+    let missing = missing(paths, &host, &tools, needs, Some(&toolchain));
     if missing.is_empty() {
         toolchain.remember(paths)?;
         return Ok(toolchain);
@@ -61,6 +69,7 @@ pub fn ensure(paths: &Paths, needs: &[Need], times: &mut Times) -> Result<Toolch
 }
 
 fn missing<'a>(
+    paths: &Paths,
     host: &Host,
     tools: &'a Tools,
     needs: &[Need],
@@ -76,6 +85,7 @@ fn missing<'a>(
             "rustc" => toolchain.is_none(),
             // Lints with the metadata of the kernel's crates, so it must be rustc's own.
             "clippy" => toolchain.is_none_or(|t| !t.clippy().exists()),
+            "busybox" => busybox(paths).is_none(),
             _ => tool.found(host, llvm).is_none(),
         })
         .collect()
@@ -97,46 +107,86 @@ fn install(
     packages.dedup();
     let names: Vec<_> = missing.iter().map(|t| t.name.as_str()).collect();
     let names = names.join(", ");
-    let Some(command) = host.family.install_command(&packages) else {
+    let debian = host.family == Family::Debian;
+    let sudo = if host.is_root { "" } else { "sudo " };
+    let log = paths.cache_dir("")?.join("install.log");
+    let command = |packages: &[String]| {
+        host.family.install_command(packages).map(|command| format!("{sudo}{command}"))
+    };
+    let Some(shown) = command(&packages) else {
         return Err(problem(
             format!("missing: {names}"),
             format!("This is {}, for which the workshop knows no package names.", host.name),
             "install them by hand; `make doctor` says what each is for",
         ));
     };
-    let sudo = if host.is_root { "" } else { "sudo " };
     if !host.is_root {
+        let update = if debian { format!("{sudo}apt-get update && ") } else { String::new() };
         let by_hand = || {
-            problem(
-                format!("missing: {names}"),
-                "Installing them needs root.",
-                format!("{sudo}{command}"),
-            )
+            let why = "Installing them needs root.";
+            problem(format!("missing: {names}"), why, format!("{update}{shown}"))
         };
         if !host.may_ask_sudo {
             return Err(by_hand());
         }
-        print!("missing: {names}\ninstall them with `{sudo}{command}`? [Y/n] ");
-        let mut answer = String::new();
+        print!("missing: {names}\ninstall them with `{shown}`? [Y/n] ");
         let _ = std::io::stdout().flush();
-        let _ = std::io::stdin().lock().read_line(&mut answer);
-        if !matches!(answer.trim(), "" | "y" | "Y" | "yes") {
+        let answer = interrupt::read_line()?.unwrap_or("n".into());
+        if !matches!(answer.as_str(), "" | "y" | "Y" | "yes") {
             return Err(by_hand());
         }
+        // Asks for the password now, before anything else is drawn on the terminal.
+        let _ = Command::new("sudo").arg("-v").status();
     }
     step(format!("installing: {names}"));
-    let log = paths.cache_dir("")?.join("install.log");
     let progress = Progress::new("installing packages");
-    if host.family == Family::Debian && !UPDATED.swap(true, Ordering::Relaxed) {
-        logged(&format!("{sudo}apt-get update"), &log, &progress)?;
+    if debian && !UPDATED.swap(true, Ordering::Relaxed) {
+        // A broken source of somebody else's is no reason not to try.
+        let _ = logged(&format!("{sudo}apt-get update"), &log, &progress);
     }
-    logged(&format!("{sudo}{command}"), &log, &progress)?;
+    let before: Vec<_> = packages.iter().filter(|p| is_installed(p)).cloned().collect();
+    logged(&command(&packages).unwrap_or_default(), &log, &progress)?;
     progress.done(times);
     let mut installed = installed_packages(paths);
-    installed.extend(packages.into_iter().filter(|p| !p.is_empty()));
+    installed.extend(packages.into_iter().filter(|p| !before.contains(p) && is_installed(p)));
     installed.sort();
     installed.dedup();
     write(&paths.cache.join("installed-packages"), installed.join("\n") + "\n")
+}
+
+/// Does dpkg have it?  Elsewhere nobody is asked, and nothing is recorded.
+fn is_installed(package: &str) -> bool {
+    let mut dpkg = Command::new("dpkg-query");
+    let out = dpkg.args(["-W", "-f=${Status}", package]).output();
+    out.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).ends_with(" installed"))
+}
+
+/// Debian's static busybox into the cache, where another busybox, which it
+/// conflicts with, is installed.
+fn busybox_into_cache(paths: &Paths, times: &mut Times) -> Result<()> {
+    let progress = Progress::new("fetching a static busybox");
+    let dir = paths.cache_dir("tools/busybox-static")?;
+    let log = paths.cache_dir("")?.join("install.log");
+    let script = "apt-get -o APT::Sandbox::User=root download busybox-static && dpkg-deb -x busybox-static_*.deb .";
+    let out = std::fs::File::create(&log).doing(|| format!("write {}", log.display()))?;
+    let err = out.try_clone().doing(|| "use the log".into())?;
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(&dir)
+        .stdout(out)
+        .stderr(err)
+        .status()
+        .doing(|| "run sh".into())?;
+    interrupt::check()?;
+    if !status.success() {
+        return Err(problem(
+            "the installed busybox is not a static program, and another could not be had",
+            last_lines(&read(&log)?, 6),
+            "`apt-get update` may help; or install busybox-static in the place of busybox",
+        ));
+    }
+    progress.done(times);
+    Ok(())
 }
 
 /// Runs a package manager's command; its words go to a log, and are shown when
@@ -145,10 +195,15 @@ fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
     progress.at(command.chars().take(60).collect::<String>());
     let out = std::fs::File::create(log).doing(|| format!("write {}", log.display()))?;
     let err = out.try_clone().doing(|| "use the log".into())?;
+    // sudo keeps no variables: they are set behind it.
+    let settings = "env DEBIAN_FRONTEND=noninteractive LC_ALL=C";
+    let command = match command.strip_prefix("sudo ") {
+        Some(rest) => format!("sudo {settings} {rest}"),
+        None => format!("{settings} {command}"),
+    };
     let mut words = command.split(' ');
     let status = Command::new(words.next().unwrap_or_default())
         .args(words)
-        .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(std::process::Stdio::null())
         .stdout(out)
         .stderr(err)
@@ -158,23 +213,19 @@ fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let text = read(log)?;
-    let offline = [
-        "Temporary failure resolving",
-        "Could not resolve",
-        "Failed to fetch",
-        "Unable to locate package",
-    ]
-    .iter()
-    .any(|sign| text.contains(sign));
-    Err(problem(
-        format!("`{command}` failed"),
-        last_lines(&text, 8),
-        if offline {
-            "is this machine on the network?  Proxies are taken from http_proxy and https_proxy; then give the same command again"
-        } else {
-            "mend what it names (it can be given by hand to see more), then give the same command again"
-        },
-    ))
+    if text.contains("No space left on device") || text.contains("You don't have enough free space")
+    {
+        return Err(disk_full("install packages"));
+    }
+    let has = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
+    let help = if has(&["Temporary failure resolving", "Could not resolve", "Failed to fetch"]) {
+        "is this machine on the network?  Proxies are taken from http_proxy and https_proxy; then give the same command again"
+    } else if has(&["Unable to locate package", "has no installation candidate"]) {
+        "this distribution names a package otherwise, or apt's lists are old (`apt-get update`); `make doctor` says what each tool is for"
+    } else {
+        "mend what it names (it can be given by hand to see more), then give the same command again"
+    };
+    Err(problem(format!("`{command}` failed"), last_lines(&text, 8), help))
 }
 
 /// The packages that the workshop installed on this machine.
@@ -190,12 +241,12 @@ pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<P
     if path.exists() {
         return Ok(path);
     }
-    let _lock = paths.lock(krate, &format!("is building {krate}"))?;
+    // One at a time, as they are built in one folder.
+    let _lock = paths.lock("crates", "is building a tool")?;
     if path.exists() {
         return Ok(path);
     }
     let progress = Progress::new(format!("building {krate} {version}"));
-    // One folder for all of them: they share crates.
     let target = paths.cache_dir("tools/build")?;
     let root = path.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());

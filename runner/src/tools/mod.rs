@@ -151,8 +151,43 @@ impl Tool {
             Family::Other => return vec![],
         };
         let llvm = llvm.map_or("N".into(), |n| n.to_string());
-        names.iter().map(|name| name.replace("{llvm}", &llvm)).collect()
+        names.iter().map(|name| first_known(&name.replace("{llvm}", &llvm))).collect()
     }
+}
+
+/// The first of several names, with `|` between them, that apt knows.
+fn first_known(names: &str) -> String {
+    let mut all = names.split('|');
+    let first = all.next().unwrap_or_default();
+    if first == names {
+        return first.to_owned();
+    }
+    let known = |name: &&str| {
+        let show = Command::new("apt-cache").args(["show", name]).output();
+        show.is_ok_and(|out| out.status.success() && !out.stdout.is_empty())
+    };
+    names.split('|').find(known).unwrap_or(first).to_owned()
+}
+
+/// The guest's user space: a busybox that needs no libraries.
+pub fn busybox(paths: &Paths) -> Option<PathBuf> {
+    let cached = paths.cache.join("tools/busybox-static/bin/busybox");
+    [Some(cached), find("busybox")].into_iter().flatten().find(|path| is_static(path))
+}
+
+/// Is it a program without an interpreter, that is, without a dynamic loader?
+fn is_static(program: &std::path::Path) -> bool {
+    const PT_INTERP: u32 = 3;
+    let Ok(elf) = std::fs::read(program) else { return false };
+    let at = |from: usize, n: usize| -> Option<u64> {
+        let bytes = elf.get(from..from + n)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let headers = || Some((at(32, 8)? as usize, at(54, 2)? as usize, at(56, 2)? as usize));
+    let Some((offset, size, count)) = headers().filter(|_| elf.starts_with(b"\x7fELF\x02")) else {
+        return false;
+    };
+    (0..count).all(|i| at(offset + i * size, 4) != Some(PT_INTERP.into()))
 }
 
 /// Looks for one file or one command.
@@ -217,6 +252,15 @@ mod tests {
                 assert!(!tool.packages(family, Some(22)).is_empty(), "{}", tool.name);
             }
         }
+    }
+
+    #[test]
+    fn a_busybox_has_to_be_static() {
+        // The test itself is dynamic, and a text is no program at all.
+        assert!(!is_static(&std::env::current_exe().unwrap()));
+        assert!(!is_static(std::path::Path::new("/etc/os-release")));
+        // `make test` has installed the one that the guests use.
+        assert!(find("busybox").is_none_or(|path| is_static(&path)));
     }
 
     #[test]

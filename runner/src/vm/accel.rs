@@ -4,7 +4,7 @@
 //!
 //! A `/dev/kvm` that opens may still hang every guest (seen under nested
 //! virtualization), so that it is tried once with a short deadline, and the
-//! answer is remembered until the machine or its QEMU changes.
+//! answer is remembered until the machine is started again or its QEMU changes.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -70,7 +70,11 @@ fn machine(qemu: &str) -> String {
 /// `ACCEL=`, or KVM where it works.
 pub(super) fn choose(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
     match var("ACCEL").as_deref() {
-        Some("kvm") => return Ok(Accel::Kvm),
+        Some("kvm") => {
+            // virtme-ng would fall back to TCG without a word.
+            let refused = |why| problem("ACCEL=kvm cannot be had", why, "leave it away for TCG");
+            return kvm_state().map(|()| Accel::Kvm).map_err(refused);
+        }
         Some("tcg") => return Ok(Accel::Tcg),
         Some(other) => {
             return Err(problem(
@@ -81,18 +85,20 @@ pub(super) fn choose(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
         }
         None => {}
     }
+    if let Err(why) = kvm_state() {
+        return Ok(tcg_because(&why));
+    }
     if let Some(accel) = remembered(&vm.paths.cache, &vm.qemu) {
         return Ok(accel);
     }
-    let accel = match kvm_state() {
-        Err(why) => {
-            note(format!("{why}; guests run under TCG, which is slower"));
-            Accel::Tcg
-        }
-        Ok(()) => probe(vm, kernel)?,
-    };
-    write(&vm.paths.cache_dir("")?.join("accel"), format!("{}: {accel}\n", machine(&vm.qemu)))?;
-    Ok(accel)
+    probe(vm, kernel)
+}
+
+/// TCG, said once a run.
+fn tcg_because(why: &str) -> Accel {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| note(format!("{why}; guests run under TCG, which is slower")));
+    Accel::Tcg
 }
 
 fn probe(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
@@ -108,12 +114,18 @@ fn probe(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
         console: &console,
     };
     let boot = vm.boot_under(Accel::Kvm, &plan, &mut |_| ())?;
-    if boot.end == End::Finished {
-        return Ok(Accel::Kvm);
-    }
-    note(format!(
-        "/dev/kvm opens, but a guest did not come up within {} s: guests run under TCG until the next reboot (ACCEL=kvm insists)",
-        PROBE.as_secs()
-    ));
-    Ok(Accel::Tcg)
+    let accel = match boot.end {
+        End::Finished => Accel::Kvm,
+        End::NeverBooted | End::Hung => {
+            note(format!(
+                "/dev/kvm opens, but a guest did not come up within {} s: guests run under TCG until the next reboot (ACCEL=kvm insists)",
+                PROBE.as_secs()
+            ));
+            Accel::Tcg
+        }
+        // Not KVM's fault, or not for sure: not to be remembered.
+        end => return Ok(tcg_because(&format!("a first guest under KVM ended as {end:?}"))),
+    };
+    write(&vm.paths.cache_dir("")?.join("accel"), format!("{}: {accel}\n", machine(&vm.qemu)))?;
+    Ok(accel)
 }

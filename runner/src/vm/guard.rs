@@ -19,7 +19,8 @@ const NAME: &str = "qemu-system-x86_64";
 pub fn link(dir: &Path) -> Result<PathBuf> {
     let link = dir.join(NAME);
     if !link.exists() {
-        let runner = std::env::current_exe().doing(|| "find the runner".into())?;
+        // This very file, also when it has been built anew meanwhile.
+        let runner = format!("/proc/{}/exe", std::process::id());
         std::os::unix::fs::symlink(runner, &link).doing(|| format!("make {}", link.display()))?;
     }
     Ok(link)
@@ -32,7 +33,9 @@ pub fn exec_as_qemu() -> Option<miette::Report> {
     if called.file_name()? != NAME {
         return None;
     }
-    let qemu = find(NAME)?;
+    let Some(qemu) = find(NAME) else {
+        return Some(problem("there is no qemu-system-x86_64 any more", "", "make doctor"));
+    };
     let mut command = Command::new(qemu);
     command.args(args);
     let error = die_with_parent(&mut command).exec();

@@ -95,8 +95,8 @@ impl Machine {
     }
 
     /// For the stamp of a recorded trace.
-    pub fn describe(&self) -> String {
-        format!("QEMU {}, {}, {} CPUs", self.qemu, self.accel, cpus())
+    pub fn describe(&self) -> Result<String> {
+        Ok(format!("QEMU {}, {}, {} CPUs", self.qemu, self.accel, cpus()?))
     }
 
     /// What guests run under.
@@ -108,7 +108,7 @@ impl Machine {
         let mut run = Command::new(&self.virtme_run);
         run.arg("--kimg").arg(&kernel.image).arg("--root").arg(root.path());
         run.args(["--user", "root", "--force-9p", "--mods=auto", "--memory", "1G", "--cpus"])
-            .arg(cpus().to_string());
+            .arg(cpus()?.to_string());
         run.arg("--qemu-bin").arg(guard::link(root.temporary())?);
         if accel == Accel::Tcg {
             run.arg("--disable-kvm");
@@ -139,7 +139,9 @@ impl Machine {
         watch: &mut dyn FnMut(&str),
     ) -> Result<Boot> {
         let &Plan { kernel, root, limit, console, .. } = plan;
-        let boot_limit = plan.boot_limit.unwrap_or_else(|| boot_limit(accel, kernel));
+        let given = number("DEADLINE", 1..=86400)?.map(Duration::from_secs);
+        let boot_limit = given.or(plan.boot_limit).unwrap_or_else(|| boot_limit(accel, kernel));
+        let limit = given.unwrap_or(limit);
         let mut command = self.command(kernel, root, accel)?;
         for param in plan.params {
             command.args(["-a", param]);
@@ -187,7 +189,7 @@ impl Machine {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = group.wait_at_most(Duration::from_secs(5));
-                    break if lines.iter().any(|l| l.contains("Kernel panic")) {
+                    break if panicked(&lines) {
                         End::Panicked
                     } else {
                         End::Exited(status.map_or("it gave no status".into(), |s| s.to_string()))
@@ -196,13 +198,17 @@ impl Machine {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if Instant::now() > deadline {
-                break if here { End::Hung } else { End::NeverBooted };
+                break match here {
+                    _ if panicked(&lines) => End::Panicked,
+                    true => End::Hung,
+                    false => End::NeverBooted,
+                };
             }
         };
         if end == End::Finished {
-            group.wait_at_most(Duration::from_secs(10));
-            // The last words of the kernel, should it not like the way it goes.
-            while let Ok(line) = receive.try_recv() {
+            // The last words of the kernel, should it not like the way it goes; the end of
+            // QEMU ends them.
+            while let Ok(line) = receive.recv_timeout(Duration::from_secs(20)) {
                 let _ = writeln!(file, "{line}");
                 lines.push(line);
             }
@@ -272,16 +278,30 @@ impl Boot {
     }
 }
 
+fn panicked(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.contains("Kernel panic"))
+}
+
 /// CPUs of the guest: `CPUS=`, or two, which is the least that shows anything.
-pub fn cpus() -> u32 {
-    crate::paths::var("CPUS").and_then(|n| n.parse().ok()).unwrap_or(2)
+fn cpus() -> Result<u64> {
+    Ok(number("CPUS", 1..=8)?.unwrap_or(2))
+}
+
+/// A variable that is a number.
+fn number(name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
+    let Some(text) = crate::paths::var(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        _ => Err(problem(
+            format!("{name}={text} is not what it should be"),
+            format!("It is a number from {} to {}.", range.start(), range.end()),
+            "",
+        )),
+    }
 }
 
 /// How long a guest may take to its first word.
 fn boot_limit(accel: Accel, kernel: &Kernel) -> Duration {
-    if let Some(given) = given_deadline() {
-        return given;
-    }
     Duration::from_secs(match (accel, kernel.has("KASAN")) {
         (Accel::Kvm, _) => 60,
         (Accel::Tcg, false) => 90,
@@ -292,10 +312,5 @@ fn boot_limit(accel: Accel, kernel: &Kernel) -> Duration {
 /// How long a session may take that takes `seconds` on `fast` under TCG at
 /// most.  Waiting is not slowed down by checks, computing is.
 pub fn session_limit(kernel: &Kernel, seconds: u64) -> Duration {
-    given_deadline()
-        .unwrap_or(Duration::from_secs(30 + seconds * if kernel.has("KASAN") { 4 } else { 2 }))
-}
-
-fn given_deadline() -> Option<Duration> {
-    crate::paths::var("DEADLINE").and_then(|s| s.parse().ok()).map(Duration::from_secs)
+    Duration::from_secs(30 + seconds * if kernel.has("KASAN") { 4 } else { 2 })
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::paths::{Paths, make_dir, write};
 use crate::say::{Doing, Result, problem};
-use crate::tools::find;
+use crate::tools::busybox;
 
 /// A root, removed when dropped.
 pub struct Root {
@@ -43,7 +43,7 @@ impl Root {
         ] {
             make_dir(root.join(name))?;
         }
-        let busybox = find("busybox").ok_or_else(|| {
+        let busybox = busybox(paths).ok_or_else(|| {
             problem("busybox is gone", "", "`make doctor` says which package has it")
         })?;
         fs::copy(&busybox, root.join("bin/busybox")).doing(|| "copy busybox".into())?;
