@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# leaks.sh begin|end: what the modules left behind in between.
+# leaks.sh begin|middle|end: what the modules left behind in between.
 #
-# With kmemleak, `end` asks for unreferenced objects.  Without it, both print
-# the objects that each slab cache has, shrunk first so that the objects which
-# the allocator itself keeps at hand are not counted; the runner compares.
+# With kmemleak, `end` asks for unreferenced objects.  Without it, each prints
+# the objects that each slab cache has; the runner compares.
 
 kmemleak=/sys/kernel/debug/kmemleak
 
 if [ -e $kmemleak ]; then
-	if [ "$1" = begin ]; then
-		echo clear > $kmemleak
-	else
+	case $1 in
+	begin) echo clear > $kmemleak ;;
+	end)
 		# An object is suspected only when it is older than five seconds and
 		# two scans find no pointer to it.
 		sleep 6
@@ -19,7 +18,8 @@ if [ -e $kmemleak ]; then
 		echo scan > $kmemleak
 		say "kmemleak: $(grep -c '^unreferenced object' $kmemleak) unreferenced objects"
 		head -n 40 $kmemleak | while read -r line; do say "kmemleak: $line"; done
-	fi
+		;;
+	esac
 else
 	# What is freed after a grace period comes late: kvfree_rcu() gathers it for
 	# some seconds.

@@ -153,7 +153,7 @@ fn a_missing_tool_that_cannot_be_installed_names_the_command() {
     // No rustc that will do, and a package manager without network.
     m.fake("apt-get", "echo 'E: Temporary failure resolving the mirror' >&2; exit 100");
     let says = if nix::unistd::geteuid().is_root() {
-        ["apt-get update", "on the network?"]
+        ["apt-get install -y", "on the network?"]
     } else {
         ["sudo apt-get install", "Installing them needs root"]
     };
@@ -348,9 +348,11 @@ fn kdir_that_cannot_be_used() {
     given(&["has no .config"]);
     m.file("kernel/.config", "CONFIG_MODULES=y\n");
     given(&["without CONFIG_RUST=y"]);
+    m.file("kernel/.config", "CONFIG_MODULES=y\nCONFIG_RUST=y\nCONFIG_CC_IS_GCC=y\n");
+    given(&["not built with clang"]);
     m.file(
         "kernel/.config",
-        "CONFIG_MODULES=y\nCONFIG_RUST=y\nCONFIG_RUSTC_VERSION_TEXT=\"rustc 1.90.0 (other)\"\n",
+        "CONFIG_MODULES=y\nCONFIG_RUST=y\nCONFIG_CC_IS_CLANG=y\nCONFIG_RUSTC_VERSION_TEXT=\"rustc 1.90.0 (other)\"\n",
     );
     given(&["configured but not built"]);
     m.file("kernel/arch/x86/boot/bzImage", "");
@@ -359,6 +361,8 @@ fn kdir_that_cannot_be_used() {
     m.file("kernel/rust/libkernel.rmeta", "");
     m.file("kernel/include/config/kernel.release", "7.3.4\n");
     given(&["built by another rustc", "rustc 1.90.0 (other)", "RUSTC="]);
+    m.file("kernel/include/config/kernel.release", "6.18.1\n");
+    given(&["is Linux 6.18.1", "Linux 7.3"]);
 }
 
 #[test]

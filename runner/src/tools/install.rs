@@ -197,11 +197,11 @@ fn logged(command: &str, log: &PathBuf, progress: &Progress) -> Result<()> {
     let err = out.try_clone().doing(|| "use the log".into())?;
     // sudo keeps no variables: they are set behind it.
     let settings = "env DEBIAN_FRONTEND=noninteractive LC_ALL=C";
-    let command = match command.strip_prefix("sudo ") {
+    let whole = match command.strip_prefix("sudo ") {
         Some(rest) => format!("sudo {settings} {rest}"),
         None => format!("{settings} {command}"),
     };
-    let mut words = command.split(' ');
+    let mut words = whole.split(' ');
     let status = Command::new(words.next().unwrap_or_default())
         .args(words)
         .stdin(std::process::Stdio::null())
