@@ -108,6 +108,29 @@ fn included(file: &Path, anchor: Option<&str>) -> std::result::Result<(), String
     }
 }
 
+/// Every block of Rust in the book comes from a source that is compiled.
+pub fn blocks(paths: &Paths) -> Result<usize> {
+    let mut wrong = vec![];
+    let mut count = 0;
+    for page in pages(paths) {
+        let text = read(&page)?;
+        let mut lines = text.lines().enumerate();
+        while let Some((number, line)) = lines.next() {
+            if !line.trim_start().starts_with("```rust") {
+                continue;
+            }
+            count += 1;
+            let body = lines.by_ref().take_while(|(_, line)| !line.trim_start().starts_with("```"));
+            if body.filter(|(_, line)| !line.trim().is_empty()).any(|(_, l)| !INCLUDE.is_match(l)) {
+                let page = page.strip_prefix(&paths.root).unwrap_or(&page).display();
+                wrong.push(format!("{page}:{}", number + 1));
+            }
+        }
+    }
+    report("a block of Rust is written into the book, where nothing compiles it", wrong)?;
+    Ok(count)
+}
+
 /// Every anchor of the stages' sources is there once, and closed.
 pub fn anchors(paths: &Paths) -> Result<usize> {
     let mut wrong = vec![];
@@ -301,6 +324,14 @@ mod tests {
         assert!(check("x.rs", SOURCE).is_err(), "a whole file would show its markers");
         assert!(check("x.rs:1:3", SOURCE).is_ok());
         assert!(check("x.rs:1:4", SOURCE).is_err());
+    }
+
+    #[test]
+    fn rust_is_included_and_not_written() {
+        let check = |page: &str| blocks(&checkout(page, SOURCE).1);
+        assert_eq!(check(&include("x.rs:one")).unwrap(), 1);
+        assert!(check("```rust,ignore\nlet x = 1;\n```\n").is_err());
+        assert_eq!(check("```text\nlet x = 1;\n```\n").unwrap(), 0);
     }
 
     #[test]

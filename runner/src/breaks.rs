@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -19,6 +20,9 @@ use crate::trace::splat;
 use crate::variant::Variant;
 use crate::verdict;
 use crate::vm::{Machine, Plan, session_limit};
+
+static SYSROOT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"/\S*/rustlib/src/rust/").expect("is a constant"));
 
 /// The section that a break is seen in.
 const SECTION: &str = "break";
@@ -188,6 +192,32 @@ pub fn record(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Re
     Ok(())
 }
 
+/// Records what the compiler says of a refusal, for the book.
+pub fn record_refusal(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Result<()> {
+    let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
+    let refusal = find(stage, "refusals", name)?;
+    let said = refused(paths, stage, &kernel, &toolchain, name, &refusal)?;
+    let file = recorded_message(stage, name);
+    write(&file, message(stage, name, &toolchain, &said))?;
+    step(format!("recorded in {}", file.display()));
+    Ok(())
+}
+
+/// A refusal's message, stamped.  The compiler's version decides how it is put.
+pub fn message(stage: &Stage, name: &str, toolchain: &Toolchain, said: &str) -> String {
+    format!(
+        "# SPDX-License-Identifier: GPL-2.0\n# The refusal `{name}`, recorded by `make stage-{} bless R={name}`; not edited.\n# rustc: {}\n{}\n",
+        stage.number,
+        toolchain.version,
+        said.trim_end(),
+    )
+}
+
+/// Where the message of a refusal is recorded.
+pub fn recorded_message(stage: &Stage, name: &str) -> PathBuf {
+    stage.dir.join(format!("refusals/{name}.stderr"))
+}
+
 /// The recorded log of a break.
 pub fn recorded(stage: &Stage, name: &str, flavour: Flavour) -> PathBuf {
     stage.dir.join(format!("breaks/{name}.{flavour}.dmesg"))
@@ -252,6 +282,8 @@ pub fn refused(
     })?;
     // The message as the compiler gave it, without the folders of this machine.
     let said = said.split_once('\n').map_or("", |(_, rest)| rest);
+    // Nor the one that the compiler itself lies in.
+    let said = SYSROOT.replace_all(said, "");
     let tree = tree.strip_prefix(&paths.root).unwrap_or(&tree).display().to_string();
     let said = said.replace(&format!("{tree}/"), "");
     Ok(match std::fs::read_link(kernel.dir.join("source")) {

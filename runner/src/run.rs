@@ -178,6 +178,9 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     if let Some(name) = var("B") {
         return breaks::record(paths, stage, &name, times);
     }
+    if let Some(name) = var("R") {
+        return breaks::record_refusal(paths, stage, &name, times);
+    }
     for name in ["ARGS", "SCALE", "SCRIPT", "KDIR"] {
         if var(name).is_some() {
             return Err(problem(

@@ -56,19 +56,23 @@ pub fn lint(
     let (kernel, _) = Kernel::get(paths, Flavour::Debug, &mut Times::default())?;
     let style = [kernel.dir.join("source/.rustfmt.toml"), kernel.dir.join(".rustfmt.toml")];
     let style = style.iter().find(|file| file.exists());
-    for stage in stages {
-        tally.check(format!("stage {}: rustfmt with the kernel's settings", stage.number), || {
+    // The tests' own module, held to the same.
+    let offsets = paths.root.join("runner/tests/offsets");
+    let own = [("offsets".to_owned(), offsets.as_path())];
+    let of_stages = stages.iter().map(|s| (format!("stage {}", s.number), s.dir.as_path()));
+    for (who, dir) in own.into_iter().chain(of_stages) {
+        tally.check(format!("{who}: rustfmt with the kernel's settings"), || {
             let style = style.ok_or_else(|| problem("the kernel has no .rustfmt.toml", "", ""))?;
             let mut rustfmt = Command::new("rustfmt");
             rustfmt.args(["--check", "--edition", "2021", "--config-path"]).arg(style);
-            quiet(rustfmt.args(files(&stage.dir, &["rs"])))
+            quiet(rustfmt.args(files(dir, &["rs"])))
         });
         // The kernel's own lints, undocumented unsafe among them, and no warning is left.
-        tally.check(format!("stage {}: clippy with the kernel's settings", stage.number), || {
-            let name = format!("clippy/stage-{}", stage.number);
+        tally.check(format!("{who}: clippy with the kernel's settings"), || {
+            let name = format!("clippy/{}", who.replace(' ', "-"));
             // Clippy speaks only of what it compiles.
             let _ = std::fs::remove_dir_all(paths.build.join(&name));
-            let built = module::build(paths, &kernel, toolchain, &stage.dir, &name, &["CLIPPY=1"])?;
+            let built = module::build(paths, &kernel, toolchain, dir, &name, &["CLIPPY=1"])?;
             match built.said.as_str() {
                 "" => Ok(()),
                 said => Err(problem("the compilers are not content", said, "")),
@@ -144,6 +148,7 @@ pub fn book(paths: &Paths, tally: &mut Tally) -> Result<()> {
     };
     counted(tally, "anchors are there once, and closed", book::anchors);
     counted(tally, "what the book includes is there", book::includes);
+    counted(tally, "the book's Rust comes from sources that are compiled", book::blocks);
     counted(tally, "the commands that the book names exist", book::commands);
     tally.check("the book builds without warnings", || book::build(paths, &mut Times::default()));
     counted(tally, "the book's links lead somewhere", book::links);

@@ -185,7 +185,20 @@ pub fn variants(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
     let (kernel, toolchain) = Kernel::get(paths, Flavour::Fast, &mut times)?;
     for (name, refusal) in Variant::all(stage, "refusals")? {
         tally.check(format!("refusal {name}: {}", refusal.title), || {
-            breaks::refused(paths, stage, &kernel, &toolchain, &name, &refusal).map(|_| ())
+            let said = breaks::refused(paths, stage, &kernel, &toolchain, &name, &refusal)?;
+            let recorded = read(&breaks::recorded_message(stage, &name))?;
+            let same_rustc = recorded.contains(&format!("# rustc: {}\n", toolchain.version));
+            let code = refusal.expect.error.as_deref().unwrap_or_default();
+            let as_recorded = match same_rustc {
+                true => recorded == breaks::message(stage, &name, &toolchain, &said),
+                // Another compiler may put it in other words.
+                false => recorded.contains(&format!("error[{code}]")),
+            };
+            if as_recorded {
+                return Ok(());
+            }
+            let help = format!("make stage-{} bless R={name}", stage.number);
+            Err(problem("the recorded message is not what the compiler says", said, help))
         });
     }
     for (name, broken) in Variant::all(stage, "breaks")? {
@@ -220,6 +233,13 @@ pub fn planted(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
             Err(e) => Err(e),
         }
     });
+    let own = read("self-join")?;
+    for flavour in Flavour::ALL {
+        tally.check(format!("{} ({flavour})", own.title), || {
+            let name = "self-join";
+            breaks::show(paths, stage, name, &own, flavour, &mut times, &mut |_| ()).map(|_| ())
+        });
+    }
     tally.check("a refusal that compiles is caught", || {
         let name = "compiling-refusal";
         match breaks::refused(paths, stage, &kernel, &toolchain, name, &read(name)?) {
