@@ -174,20 +174,30 @@ pub fn commands(paths: &Paths) -> Result<usize> {
     Ok(count)
 }
 
-/// The lines of shell blocks that call make with goals, with their numbers.
+static INLINE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"`(make [^`]+)`").expect("is tested"));
+
+/// The calls of make with goals, in shell blocks and in the running text, with
+/// the numbers of their lines.
 fn typed(text: &str) -> Vec<(usize, String)> {
     let mut inside = false;
+    let mut fenced = false;
     let mut found = vec![];
+    // `make -C` calls Kbuild, not the workshop, and stage-N is none.
+    let ours = |command: &str| !command.contains(" -C ") && !command.contains("stage-N");
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if let Some(language) = line.strip_prefix("```") {
-            inside = !inside && matches!(language, "sh" | "console" | "shell" | "bash");
+            inside = !fenced && matches!(language, "sh" | "console" | "shell" | "bash");
+            fenced = !fenced;
         } else if inside {
             let line = line.trim_start_matches("$ ");
-            // `make -C` calls Kbuild, not the workshop.
-            if line.starts_with("make ") && !line.contains(" -C ") {
+            if line.starts_with("make ") && ours(line) {
                 found.push((number + 1, line.to_owned()));
             }
+        } else if !fenced {
+            let commands = INLINE.captures_iter(line).map(|c| c[1].to_owned());
+            found.extend(commands.filter(|c| ours(c)).map(|c| (number + 1, c)));
         }
     }
     found
@@ -349,6 +359,8 @@ mod tests {
         assert_eq!(check("make stage-1 run KERNEL=fast   # why").unwrap(), 1);
         assert_eq!(check("$ make doctor").unwrap(), 1);
         assert_eq!(check("make -C $KDIR M=$PWD modules").unwrap(), 0);
+        assert_eq!(commands(&checkout("type `make doctor`", SOURCE).1).unwrap(), 1);
+        assert!(commands(&checkout("type `make tea`", SOURCE).1).is_err());
         for line in ["make stage-1 fly", "make stage-7 run", "make coffee", "make run"] {
             assert!(check(line).is_err(), "{line}");
         }
