@@ -37,8 +37,8 @@ struct Offsets;
 impl kernel::Module for Offsets {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // SAFETY: It is a constant of the other half of this module, which asserts its length.
-        let c = unsafe { &*(&raw const offsets_c) };
-        if *c != RUST {
+        let c = unsafe { offsets_c };
+        if c != RUST {
             pr_err!("[init] layouts differ: rust={RUST:?} c={c:?}\n");
             return Err(EINVAL);
         }
