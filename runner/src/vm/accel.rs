@@ -116,11 +116,12 @@ fn probe(vm: &Machine, kernel: &Kernel) -> Result<Accel> {
     let boot = vm.boot_under(Accel::Kvm, &plan, &mut |_| ())?;
     let accel = match boot.end {
         End::Finished => Accel::Kvm,
-        End::NeverBooted | End::Hung => {
-            note(format!(
-                "/dev/kvm opens, but a guest did not come up within {} s: guests run under TCG until the next reboot (ACCEL=kvm insists)",
-                PROBE.as_secs()
-            ));
+        // QEMU may also give up at once, over a register that it may not set.
+        End::NeverBooted | End::Hung | End::Exited(_) => {
+            note(
+                "/dev/kvm opens, but a guest does not come up under it: guests run under TCG \
+                 until the next reboot (ACCEL=kvm insists)",
+            );
             Accel::Tcg
         }
         // Not KVM's fault, or not for sure: not to be remembered.
