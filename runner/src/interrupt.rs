@@ -32,8 +32,11 @@ pub fn catch() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
         let before = unsafe { sigaction(signal, &action) };
-        // What was ignored on purpose, as by nohup, stays ignored.
-        if let Ok(before) = before.map(|b| (b.handler() == SigHandler::SigIgn).then_some(b)) {
+        // What nohup made ignored stays ignored.  (SIGINT may be ignored only because
+        // a shell without job control started the runner in the background.)
+        let nohup = signal == Signal::SIGHUP;
+        let ignored = |b: &SigAction| nohup && b.handler() == SigHandler::SigIgn;
+        if let Ok(before) = before.map(|b| ignored(&b).then_some(b)) {
             // SAFETY: this puts back what was there.
             let _ = before.map(|before| unsafe { sigaction(signal, &before) });
         }

@@ -40,7 +40,7 @@ pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -
     let moments = moments(STORY);
     let at_any_moment = |delays: &[String]| format!("any-moment.sh {module} {}", delays.join(" "));
 
-    // A module that leaks one object a load: what the leak check must find.
+    // A module that leaks some objects a load: what the leak check must find.
     let leaky = Variant::read(&paths.root.join("runner/tests/variants/leaks.toml"))?;
     let name = "variants/leaks";
     let tree = leaky.make(paths, stage, name)?;
