@@ -36,13 +36,7 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
     step("\ntools");
     let mut missing = vec![];
     for tool in &tools.all {
-        let found = match tool.name.as_str() {
-            "rustc" => toolchain.as_ref().map(|t| t.rustc.clone()),
-            "busybox" => tools::busybox(paths),
-            "clippy" => toolchain.as_ref().map(Toolchain::clippy).filter(|path| path.exists()),
-            _ => tool.found(&host, llvm),
-        };
-        match found {
+        match tool.usable(paths, &host, toolchain.as_ref()) {
             Some(path) => step(format!("  have     {:12} {}", tool.name, path.display())),
             None => {
                 let packages = tool.packages(host.family, llvm);

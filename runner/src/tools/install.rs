@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::toolchain::{Toolchain, none_found};
-use super::{Crate, Family, Host, Need, Tool, Tools, busybox, find};
+use super::{Crate, Family, Host, Need, Tool, Tools, find};
 use crate::interrupt;
 use crate::paths::{Paths, read, write};
 use crate::say::{Doing, Progress, Result, Times, disk_full, last_lines, problem, step};
@@ -75,19 +75,11 @@ fn missing<'a>(
     needs: &[Need],
     toolchain: Option<&Toolchain>,
 ) -> Vec<&'a Tool> {
-    let llvm = toolchain.map(|t| t.llvm);
     tools
         .all
         .iter()
         .filter(|tool| tool.needs.iter().any(|need| needs.contains(need)))
-        .filter(|tool| match tool.name.as_str() {
-            // Not any rustc will do.
-            "rustc" => toolchain.is_none(),
-            // Lints with the metadata of the kernel's crates, so it must be rustc's own.
-            "clippy" => toolchain.is_none_or(|t| !t.clippy().exists()),
-            "busybox" => busybox(paths).is_none(),
-            _ => tool.found(host, llvm).is_none(),
-        })
+        .filter(|tool| tool.usable(paths, host, toolchain).is_none())
         .collect()
 }
 

@@ -131,9 +131,26 @@ impl Tools {
 }
 
 impl Tool {
+    /// Is there one that the workshop can use, with the toolchain that was chosen?
+    pub fn usable(
+        &self,
+        paths: &Paths,
+        host: &Host,
+        chosen: Option<&Toolchain>,
+    ) -> Option<PathBuf> {
+        match self.name.as_str() {
+            // Not any rustc will do.
+            "rustc" => chosen.map(|t| t.rustc.clone()),
+            // Lints with the metadata of the kernel's crates, so it must be rustc's own.
+            "clippy" => chosen.map(Toolchain::clippy).filter(|path| path.exists()),
+            "busybox" => busybox(paths),
+            _ => self.found(host, chosen.map(|t| t.llvm)),
+        }
+    }
+
     /// Is it there?  `llvm` is the major version of the chosen rustc's LLVM;
     /// without one, a tool that must match it counts as missing.
-    pub fn found(&self, host: &Host, llvm: Option<u32>) -> Option<PathBuf> {
+    fn found(&self, host: &Host, llvm: Option<u32>) -> Option<PathBuf> {
         let probe = match llvm {
             Some(llvm) => self.probe.replace("{llvm}", &llvm.to_string()),
             None if self.probe.contains("{llvm}") => return None,
