@@ -13,7 +13,7 @@ use crate::goals;
 use crate::interrupt;
 use crate::paths::{Paths, read};
 use crate::say::{Doing, Result, Times, problem, step};
-use crate::tools::{Tools, install_crate};
+use crate::tools::{Tools, install_crates};
 use crate::variant::region;
 
 /// `make book`
@@ -51,8 +51,7 @@ pub fn ready(paths: &Paths, times: &mut Times) -> Result<()> {
 /// The pinned mdBook, which finds its preprocessor in PATH.
 fn mdbook(paths: &Paths, times: &mut Times) -> Result<Command> {
     let pinned = Tools::get().pinned;
-    let program = install_crate(paths, &pinned.mdbook(), times)?;
-    let mermaid = install_crate(paths, &pinned.mermaid(), times)?;
+    let [program, mermaid] = install_crates(paths, [pinned.mdbook(), pinned.mermaid()], times)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = mermaid.parent().map(Path::to_owned);
     let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))

@@ -27,7 +27,7 @@ pub fn build(
     if cached(paths, flavour, toolchain)?.is_some() {
         return Ok(());
     }
-    tools::install_crate(paths, &tools::Tools::get().pinned.bindgen(), times)?;
+    tools::install_crates(paths, [tools::Tools::get().pinned.bindgen()], times)?;
     let source = source::get(paths, times)?;
     let dir = format!("kernel/{flavour}-{}-{}", source.version, key(paths, flavour, toolchain)?);
     let dir = paths.cache_dir(&dir)?;

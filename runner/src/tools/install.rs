@@ -4,7 +4,7 @@
 //! that come from a language's registry, into the cache.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -226,27 +226,41 @@ pub fn installed_packages(paths: &Paths) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Installs a pinned program of crates.io, once.
-pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<PathBuf> {
-    let Crate { krate, version, .. } = tool;
-    let path = tool.path(paths);
-    if path.exists() {
-        return Ok(path);
+/// Installs pinned programs of crates.io, each once.  Those of one call share
+/// what they build, so programs with dependencies in common go together.
+pub fn install_crates<const N: usize>(
+    paths: &Paths,
+    tools: [Crate; N],
+    times: &mut Times,
+) -> Result<[PathBuf; N]> {
+    let all = tools.each_ref().map(|tool| tool.path(paths));
+    if all.iter().all(|path| path.exists()) {
+        return Ok(all);
     }
     // One at a time, as they are built in one folder.
     let _lock = paths.lock("crates", "is building a tool")?;
-    if path.exists() {
-        return Ok(path);
-    }
-    let progress = Progress::new(format!("building {krate} {version}"));
     let target = paths.cache_dir("tools/build")?;
-    let root = path.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    for (tool, path) in tools.iter().zip(&all) {
+        if !path.exists() {
+            install_crate(tool, path, &target, times)?;
+        }
+    }
+    let _ = std::fs::remove_dir_all(&target);
+    Ok(all)
+}
+
+fn install_crate(tool: &Crate, path: &Path, target: &Path, times: &mut Times) -> Result<()> {
+    let Crate { krate, version, .. } = tool;
+    let progress = Progress::new(format!("building {krate} {version}"));
+    let root = path.ancestors().nth(2).unwrap_or(path);
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
     let mut install = Command::new(&cargo);
     install
         .args(["install", krate, "--locked", "--version", version, "--root"])
-        .arg(&root)
-        .env("CARGO_TARGET_DIR", &target)
+        .arg(root)
+        .env("CARGO_TARGET_DIR", target)
+        // They work for seconds; somebody waits for their build.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         // The kernel's compiler is not that of host programs.
         .env_remove("RUSTC");
     let out = interrupt::output(&mut install).doing(|| format!("run {cargo}"))?;
@@ -262,9 +276,8 @@ pub fn install_crate(paths: &Paths, tool: &Crate, times: &mut Times) -> Result<P
             "is this machine on the network?  Then give the same command again",
         ));
     }
-    let _ = std::fs::remove_dir_all(&target);
     progress.done(times);
-    Ok(path)
+    Ok(())
 }
 
 /// Installs virtme-ng into its venv, once, and gives its `virtme-run`.

@@ -12,7 +12,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 pub use host::{Family, Host, find, free_bytes};
-pub use install::{ensure, install_crate, installed_packages, virtme};
+pub use install::{ensure, install_crates, installed_packages, virtme};
 pub use toolchain::{Toolchain, Version};
 
 use crate::paths::Paths;
