@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Values that no new reader can find, and that old readers may still be at.
+//!
+//! [`RcuRetired`] is such a value: between the moment it was unpublished and the end of a grace
+//! period it belongs to nobody. After that it can be had back, or be reclaimed.
+//!
+//! | how                           | waits | gives it back | context                |
+//! |-------------------------------|-------|---------------|------------------------|
+//! | [`RcuRetired::synchronize`]   | yes   | yes           | process, in no section |
+//! | [`RcuRetired::try_reclaim`]   | no    | when it can   | any                    |
+//! | [`RcuRetired::defer`], `drop` | no    | no            | any                    |
+//!
+//! A deferred value is reclaimed by one of three ways. Which, is known when this is compiled:
+//!
+//! | the value                                | way           | where it is dropped           |
+//! |------------------------------------------|---------------|-------------------------------|
+//! | has nothing to drop                      | `kfree_rcu()` | (not at all)                  |
+//! | is marked [`CallbackDrop`], [`InCallback`] | `call_rcu()`  | in the callback, a softirq    |
+//! | any other                                | `call_rcu()`  | by a worker that may sleep    |
+//!
+//! Except for the first, code of the module runs later, so the module must not be gone by then:
+//! see [`RcuBarrier`]. And none has a limit of its own: see [`Cap`].
+
+use core::{
+    marker::PhantomData,
+    mem::{
+        self,
+        needs_drop, //
+    },
+    ptr::NonNull,
+};
+
+use kernel::{
+    alloc::Flags,
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu::{
+            rcu_barrier,
+            synchronize_rcu, //
+        },
+        Arc, //
+    },
+    types::Opaque,
+    warn_on,
+};
+
+use super::helpers;
+
+// --- Where a value is dropped -------------------------------------------------------------------
+
+// ANCHOR: callback-drop
+/// Values that may be dropped in an RCU callback.
+///
+/// # Safety
+///
+/// Dropping a value of the type does not sleep, and takes no lock but such as are taken with
+/// bottom halves disabled everywhere: a callback runs in a softirq, on any CPU, on top of whatever
+/// happens to run there. A type that breaks this schedules in a softirq, which on
+/// non-preemptible RCU ends other readers' sections under them.
+pub unsafe trait CallbackDrop {}
+// ANCHOR_END: callback-drop
+
+/// Says where values of type `T` are dropped: [`InProcess`] or [`InCallback`].
+pub trait DropContext<T>: sealed::Sealed + 'static {
+    /// Whether that is the callback itself.
+    const IN_CALLBACK: bool;
+}
+
+/// The default: values are dropped in process context, by a worker that may sleep.
+pub struct InProcess(());
+
+/// Values are dropped in the callback, which is sooner, and cheaper.
+pub struct InCallback(());
+
+mod sealed {
+    /// Keeps [`DropContext`](super::DropContext) to the two types here.
+    pub trait Sealed {}
+    impl Sealed for super::InProcess {}
+    impl Sealed for super::InCallback {}
+}
+
+impl<T> DropContext<T> for InProcess {
+    const IN_CALLBACK: bool = false;
+}
+
+impl<T: CallbackDrop> DropContext<T> for InCallback {
+    const IN_CALLBACK: bool = true;
+}
+
+// --- A limit on what waits ----------------------------------------------------------------------
+
+// ANCHOR: cap
+/// A limit on how many values wait for their reclaim.
+///
+/// `call_rcu()` has none: an updater that is faster than grace periods fills the memory, and if a
+/// user drives it, that user does. An update of a cell with a cap takes a credit *before* it
+/// unpublishes the old value, and fails if there is none; the credit comes back when the value is
+/// reclaimed.
+pub struct Cap {
+    max: u32,
+    waiting: Atomic<u32>,
+}
+
+impl Cap {
+    /// Makes a limit of `max` values. Cells may share one. May sleep, as `flags` say.
+    pub fn new(max: u32, flags: Flags) -> Result<Arc<Self>> {
+        let waiting = Atomic::new(0);
+        Ok(Arc::new(Self { max, waiting }, flags)?)
+    }
+
+    /// Returns how many values wait, which may be out of date at once. Any context.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Takes a credit, or returns `false` if there is none.
+    ///
+    /// Ordering: none is needed, it is a count and protects nothing.
+    pub(super) fn take(&self) -> bool {
+        let mut now = self.waiting.load(Relaxed);
+        while now < self.max {
+            match self.waiting.cmpxchg(now, now + 1, Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Takes a credit that there may not be: who drops a cell cannot be refused.
+    pub(super) fn take_anyway(&self) {
+        self.waiting.add(1, Relaxed);
+    }
+
+    fn give_back(&self) {
+        let _ = self.waiting.fetch_sub(1, Relaxed);
+    }
+}
+// ANCHOR_END: cap
+
+// --- The value in its allocation ----------------------------------------------------------------
+
+// ANCHOR: node
+/// A value, and what RCU needs to reclaim it.
+///
+/// # Invariants
+///
+/// - As long as the node is published or retired, `head` and `cap` belong to the updater, while
+///   `value` is shared with readers: neither a `&mut` to it exists, nor a `Box` of the node.
+/// - `head` comes first: where the head is, is where the allocation begins.
+#[repr(C)]
+pub(super) struct Node<T> {
+    head: Opaque<bindings::callback_head>,
+    /// Owes a credit, once it is retired.
+    cap: Option<Arc<Cap>>,
+    value: T,
+}
+// ANCHOR_END: node
+
+impl<T> Node<T> {
+    /// Allocates a node, which is the caller's alone, or gives the value back.
+    pub(super) fn new(
+        value: T,
+        cap: Option<Arc<Cap>>,
+        flags: Flags,
+    ) -> core::result::Result<NonNull<Self>, T> {
+        // The memory first: whatever fails, the value is still here.
+        let Ok(memory) = KBox::<Self>::new_uninit(flags) else {
+            return Err(value);
+        };
+        let node = KBox::write(
+            memory,
+            Self {
+                head: Opaque::uninit(),
+                cap,
+                value,
+            },
+        );
+        Ok(NonNull::from(KBox::leak(node)))
+    }
+
+    /// Returns the value.
+    ///
+    /// # Safety
+    ///
+    /// For `'a`, `node` must be valid, and no reader's last, as for [`RcuRetired::new`].
+    #[inline]
+    pub(super) unsafe fn value<'a>(node: NonNull<Self>) -> &'a T {
+        // SAFETY: The node is valid, and `value` is not written to. This makes no reference to
+        // the node as a whole, whose `head` may be written to by RCU already.
+        unsafe { &(*node.as_ptr()).value }
+    }
+
+    /// Takes the value out of its allocation, and gives back the credit that it owes.
+    ///
+    /// # Safety
+    ///
+    /// The node must be the caller's alone: a grace period has passed since it was unpublished.
+    pub(super) unsafe fn into_value(node: NonNull<Self>) -> T {
+        // SAFETY: By the safety requirements.
+        let Self { cap, value, .. } = unsafe { Self::into_inner(node) };
+        if let Some(cap) = cap {
+            cap.give_back();
+        }
+        value
+    }
+
+    /// Takes the value out of its allocation. Nothing was owed for it.
+    ///
+    /// # Safety
+    ///
+    /// The node must be the caller's alone: it was never published.
+    pub(super) unsafe fn take_back(node: NonNull<Self>) -> T {
+        // SAFETY: By the safety requirements.
+        unsafe { Self::into_inner(node) }.value
+    }
+
+    /// # Safety
+    ///
+    /// The node must be the caller's alone.
+    unsafe fn into_inner(node: NonNull<Self>) -> Self {
+        // SAFETY: It was made by `new`, of a `KBox`.
+        KBox::into_inner(unsafe { KBox::from_raw(node.as_ptr()) })
+    }
+}
+
+// --- A retired value ----------------------------------------------------------------------------
+
+// ANCHOR: retired
+/// A value that was unpublished, and that readers may still be at.
+///
+/// New readers do not find it, those who found it may go on until they leave their section. So it
+/// cannot be accessed here, not even by shared reference: who has this is no reader. When a grace
+/// period has passed it is back to being a value that has an owner.
+///
+/// Dropping it defers: it neither waits nor frees at once, so that it may be dropped anywhere.
+/// (It could wait, as was proposed for the first such type in Rust: then a destructor sleeps for
+/// milliseconds, in whichever thread and context it happens to run.)
+///
+/// # Invariants
+///
+/// - `node` was made by [`Node::new`], and was unpublished before this was made: only readers
+///   whose section had begun by then can have a reference to its value.
+/// - It is not given to RCU, and nobody else will.
+/// - `grace_period` is a cookie of `start_poll_synchronize_rcu()` that was got since.
+#[must_use = "dropping it reclaims it later: if that is what you want, say so with `defer()`"]
+pub struct RcuRetired<T, D = InProcess>
+where
+    T: Send + Sync + 'static,
+    D: DropContext<T>,
+{
+    node: NonNull<Node<T>>,
+    grace_period: Option<c_ulong>,
+    drop_context: PhantomData<D>,
+}
+// ANCHOR_END: retired
+
+// SAFETY: Who has it can wait for a grace period as well in another thread, and gets a `T` there,
+// by `synchronize()` or `try_reclaim()`; a `T` is `Send`. Readers may be at it meanwhile; a `T` is
+// `Sync`.
+unsafe impl<T, D> Send for RcuRetired<T, D>
+where
+    T: Send + Sync + 'static,
+    D: DropContext<T>,
+{
+}
+
+// SAFETY: No method takes it by shared reference.
+unsafe impl<T, D> Sync for RcuRetired<T, D>
+where
+    T: Send + Sync + 'static,
+    D: DropContext<T>,
+{
+}
+
+/// How many values wait for code of this module to reclaim them.
+static IN_FLIGHT: Atomic<u64> = Atomic::new(0);
+
+impl<T, D> RcuRetired<T, D>
+where
+    T: Send + Sync + 'static,
+    D: DropContext<T>,
+{
+    /// Takes over what was just unpublished.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be from [`Node::new`], and readers must not find it any more. The caller must
+    /// have the right to retire it, and give that away by this. Its cap, if it has one, must have
+    /// been charged for it.
+    pub(super) unsafe fn new(node: NonNull<Node<T>>) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            node,
+            grace_period: None,
+            drop_context: PhantomData,
+        }
+    }
+
+    // ANCHOR: synchronize
+    /// Waits for a grace period, and gives the value back.
+    ///
+    /// Sleeps, for some milliseconds as a rule, and for as long as any reader stays inside. Where
+    /// that is not allowed, in a read-side critical section or in atomic context, it does not
+    /// wait: it warns in the log, defers, and gives nothing back. (A kernel without
+    /// `CONFIG_PREEMPT_COUNT` cannot tell a reader, and waits: see [`guard`](super::guard).)
+    #[doc(alias = "synchronize_rcu")]
+    pub fn synchronize(self) -> Option<T> {
+        // SAFETY: It only looks at the state of this thread.
+        if warn_on!(!unsafe { helpers::helper_may_wait() }) {
+            self.defer();
+            return None;
+        }
+        // ANCHOR: synchronize-wait
+        synchronize_rcu();
+        // ANCHOR_END: synchronize-wait
+
+        // SAFETY: By the type invariants the node was unpublished before, so the readers that can
+        // have a reference are those that this has waited for:
+        //
+        //   CPU 0: reader                    CPU 1: updater
+        //   -------------------------        -----------------------------
+        //   rcu_read_lock()
+        //   loads the node
+        //   ... uses the value ...           unpublishes the node
+        //   ... uses the value ...           synchronize_rcu()
+        //   rcu_read_unlock()  ----------->  it returns
+        //                                    has the value alone
+        //
+        // All that the reader did comes before the return. One that begins after the call sees
+        // what was stored before it, and does not find the node.
+        Some(unsafe { Node::into_value(self.into_node()) })
+    }
+    // ANCHOR_END: synchronize
+
+    // ANCHOR: try-reclaim
+    /// Gives the value back if a grace period has passed, else itself. Any context; does not sleep.
+    ///
+    /// The first call starts a grace period and finds that it is not over; later ones ask for that
+    /// very one. (An older one would prove nothing: it may not have waited for readers that were
+    /// at this value.)
+    #[doc(alias = "start_poll_synchronize_rcu")]
+    #[doc(alias = "poll_state_synchronize_rcu")]
+    pub fn try_reclaim(mut self) -> core::result::Result<T, Self> {
+        let Some(cookie) = self.grace_period else {
+            // SAFETY: It may be called anywhere.
+            // INVARIANT: The node was unpublished before.
+            self.grace_period = Some(unsafe { bindings::start_poll_synchronize_rcu() });
+            return Err(self);
+        };
+        // SAFETY: It may be called anywhere, and takes any number.
+        if !unsafe { bindings::poll_state_synchronize_rcu(cookie) } {
+            return Err(self);
+        }
+        // SAFETY: By the type invariants this grace period began after the node was unpublished,
+        // and it is over. `poll_state_synchronize_rcu()` orders as `synchronize_rcu()` does.
+        Ok(unsafe { Node::into_value(self.into_node()) })
+    }
+    // ANCHOR_END: try-reclaim
+
+    // ANCHOR: defer
+    /// Has the value reclaimed when a grace period has passed. Any context; does not sleep, and
+    /// cannot fail, as all that it needs was allocated with the value.
+    #[doc(alias = "call_rcu")]
+    #[doc(alias = "kfree_rcu")]
+    pub fn defer(self) {
+        let node = self.into_node();
+
+        // SAFETY: The node is valid until it is given to RCU, just below. `cap` is the updater's,
+        // which is us.
+        let capped = unsafe { (*node.as_ptr()).cap.is_some() };
+        let head = node.as_ptr().cast::<bindings::callback_head>();
+
+        if !needs_drop::<T>() && !capped {
+            // SAFETY: The head is at the beginning of memory from `kmalloc()`, and neither is in
+            // use: nobody else retires this node. A `callback_head` has room for what this head
+            // type is, in each configuration. There is nothing to drop: no value, and no cap.
+            unsafe { bindings::kvfree_call_rcu(head.cast(), head.cast()) };
+            return;
+        }
+
+        IN_FLIGHT.add(1, Relaxed);
+        let callback = if D::IN_CALLBACK || !needs_drop::<T>() {
+            reclaim::<T>
+        } else {
+            reclaim_in_process::<T>
+        };
+        // SAFETY: The head is that of a node which nobody else retires, so it is not in use. The
+        // callback gets a node that is its own, as a grace period has passed since it was
+        // unpublished. It is still there by then if the module keeps an `RcuBarrier`, as it
+        // says.
+        unsafe { bindings::call_rcu(head, Some(callback)) };
+    }
+    // ANCHOR_END: defer
+
+    /// Lets go of the node without retiring it.
+    fn into_node(self) -> NonNull<Node<T>> {
+        let node = self.node;
+        mem::forget(self);
+        node
+    }
+}
+
+impl<T, D> Drop for RcuRetired<T, D>
+where
+    T: Send + Sync + 'static,
+    D: DropContext<T>,
+{
+    /// Defers, as [`RcuRetired::defer`] does.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; and this value is not used any more.
+        unsafe { Self::new(self.node) }.defer();
+    }
+}
+
+// ANCHOR: callbacks
+/// The callback that reclaims a node on the spot; or a worker's function.
+///
+/// # Safety
+///
+/// `head` must be the head of a node of `T` that nobody else has, any more.
+unsafe extern "C" fn reclaim<T>(head: *mut bindings::callback_head) {
+    // SAFETY: By the safety requirements; the head is where the node begins.
+    let value = unsafe { Node::<T>::into_value(NonNull::new_unchecked(head.cast())) };
+    drop(value);
+    let _ = IN_FLIGHT.fetch_sub(1, Relaxed);
+}
+
+/// The callback that leaves it to a worker.
+///
+/// # Safety
+///
+/// As for [`reclaim`]. The value must be `Send`, and its type outlive all.
+unsafe extern "C" fn reclaim_in_process<T>(head: *mut bindings::callback_head) {
+    // SAFETY: RCU has let go of the head, and nobody else has it. The worker may do with the node
+    // what we may.
+    unsafe { helpers::helper_reclaim_in_process(head, Some(reclaim::<T>)) };
+}
+// ANCHOR_END: callbacks
+
+// --- Before the module goes ---------------------------------------------------------------------
+
+// ANCHOR: barrier
+/// Makes sure that no callback outlives the module: when it is dropped, it waits for all.
+///
+/// A callback is code of the module. If it is called when the module is gone, the kernel jumps
+/// into unmapped memory. `rcu_barrier()` waits for callbacks, but *when* it is called matters: in
+/// Rust `drop()` comes first and the fields after it, and a field may retire values when it is
+/// dropped. So this is a value and not a call:
+///
+/// - **the last field** of the module's type, since fields are dropped in the order of their
+///   declaration;
+/// - made **first in `init`**, in a variable of its own: variables are dropped in the reverse
+///   order, so that a module whose `init` fails half-way waits, too.
+///
+/// What it does not see are callbacks of cells that live longer than it. And that a module has one
+/// at all, no type checks: that is one more hole (`break B=no-barrier`).
+///
+/// Dropping it sleeps.
+#[doc(alias = "rcu_barrier")]
+#[must_use = "it works when it is dropped: it has to be the module's last field"]
+pub struct RcuBarrier(());
+
+impl RcuBarrier {
+    /// Makes one, which does nothing until it is dropped.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Default for RcuBarrier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for RcuBarrier {
+    fn drop(&mut self) {
+        // What is reclaimed may retire something itself, such as a cell in a cell. Once there was
+        // nothing in flight before a round, the round has waited for the last one's very end:
+        // the count goes down while its callback, or the worker, is still at it.
+        loop {
+            let in_flight = IN_FLIGHT.load(Relaxed);
+            // First the callbacks, then what they left to the worker.
+            rcu_barrier();
+            // SAFETY: It may be called where one may sleep, and that is where modules are
+            // unloaded.
+            unsafe { helpers::helper_reclaim_flush() };
+            if in_flight == 0 {
+                break;
+            }
+        }
+    }
+}
+// ANCHOR_END: barrier
