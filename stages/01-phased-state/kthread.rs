@@ -345,3 +345,12 @@ where
     })
 }
 // ANCHOR_END: threadfn
+
+/// What became of a thread that was joined, in a word for the log.
+pub fn outcome(result: Result) -> &'static str {
+    match result {
+        Ok(()) => "finished",
+        Err(EINTR) => "stopped",
+        Err(_) => "failed",
+    }
+}

@@ -30,10 +30,8 @@ use kernel::{
     processor::cpu_relax,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         rcu::{
             self,
@@ -48,11 +46,15 @@ use kernel::{
     },
 };
 
+use event::Event;
 use kthread::{
+    outcome,
     KThread,
     StopToken, //
 };
 
+#[path = "event.rs"]
+pub mod event;
 #[path = "kthread.rs"]
 pub mod kthread;
 
@@ -121,27 +123,6 @@ struct Reader {
     /// It has left it.
     left: Event,
 }
-
-// ANCHOR: event
-/// Something that happens once, and that others wait for.
-struct Event(Atomic<bool>);
-
-impl Event {
-    const fn new() -> Self {
-        Self(Atomic::new(false))
-    }
-
-    /// Ordering: what came before, such as the line in the log, is seen by who sees the event.
-    fn set(&self) {
-        self.0.store(true, Release);
-    }
-
-    /// Ordering: pairs with [`Event::set`].
-    fn reached(&self) -> bool {
-        self.0.load(Acquire)
-    }
-}
-// ANCHOR_END: event
 
 impl Story {
     /// Makes a story of the module's parameters, or says in the log what is wrong with them.
@@ -625,15 +606,6 @@ fn tell(story: &Story, cast: &Cast, stop: &StopToken) -> Result {
     })
 }
 // ANCHOR_END: director
-
-/// What became of a thread, in a word.
-fn outcome(result: Result) -> &'static str {
-    match result {
-        Ok(()) => "finished",
-        Err(EINTR) => "stopped",
-        Err(_) => "failed",
-    }
-}
 
 // --- The module ---------------------------------------------------------------------------------
 
