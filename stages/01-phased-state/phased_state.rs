@@ -24,8 +24,6 @@
 //! happens, and at the end whether the two promises were kept.
 
 use kernel::{
-    bindings,
-    cpumask::Cpumask,
     prelude::*,
     processor::cpu_relax,
     sync::{
@@ -53,6 +51,8 @@ use kthread::{
     StopToken, //
 };
 
+#[path = "cpus.rs"]
+pub mod cpus;
 #[path = "event.rs"]
 pub mod event;
 #[path = "kthread.rs"]
@@ -617,7 +617,7 @@ struct PhasedState {
 
 impl kernel::Module for PhasedState {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        refuse_lone_cpu()?;
+        cpus::refuse_lone_cpu()?;
         let story = Arc::new(Story::new()?, GFP_KERNEL)?;
         let director = KThread::create(c"director", move |stop| director(&story, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
@@ -640,22 +640,3 @@ impl Drop for PhasedState {
     }
 }
 // ANCHOR_END: module
-
-/// Refuses a machine on which the story cannot be told.
-///
-/// Where RCU readers are not preemptible, a reader keeps its CPU until it leaves. `cco1` waits in
-/// its critical section for `maint` to get going, and for that there must be another CPU.
-fn refuse_lone_cpu() -> Result {
-    if cfg!(CONFIG_PREEMPT_RCU) {
-        return Ok(());
-    }
-
-    // SAFETY: The mask is a static of the kernel. It may change while it is read, which
-    // `Cpumask` allows, being an `Opaque`; the answer is a snapshot then.
-    let online = unsafe { Cpumask::from_raw(&raw const bindings::__cpu_online_mask) }.weight();
-    if online < 2 {
-        pr_err!("[init] refused: online_cpus={online} min=2 preempt_rcu=n\n");
-        return Err(EOPNOTSUPP);
-    }
-    Ok(())
-}

@@ -1,15 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The read guard, the list of processes under it, and a published pointer.
+//! What a reader is given, and for how long.
+//!
+//! The module shows three things, one after the other, in the thread of a director:
+//!
+//! 1. `lister`: the processes of the machine, which RCU protects, under a read guard;
+//! 2. `story`: a published pointer, that is updated while somebody is reading;
+//! 3. `load`: readers and an updater at work as fast as they can.
+//!
+//! What it is built of:
+//!
+//! | file         | what is in it                                                   |
+//! |--------------|-----------------------------------------------------------------|
+//! | `guard`      | evidence that the current thread is a reader                    |
+//! | `flavours`   | the same, of the other two flavours of reader (advanced)        |
+//! | `tasks`      | processes and threads, under such evidence                      |
+//! | `rcu`        | a pointer, split into who reads it and who updates it           |
+//! | `retired`    | what was unpublished: how it is reclaimed, a cap, and a barrier |
 
-use kernel::prelude::*;
+// What an update gives back must not be overlooked.
+#![deny(unused_must_use)]
+
+use kernel::{
+    prelude::*,
+    time::Delta, //
+};
+
+use kthread::{
+    outcome,
+    KThread,
+    StopToken, //
+};
 
 pub mod flavours;
 pub mod guard;
 mod helpers;
+mod load;
+pub mod prices;
 pub mod rcu;
 pub mod retired;
+mod story;
 
+#[path = "../01-phased-state/cpus.rs"]
+pub mod cpus;
+#[path = "../01-phased-state/event.rs"]
+pub mod event;
 #[path = "../01-phased-state/kthread.rs"]
 pub mod kthread;
 
@@ -17,35 +52,100 @@ module! {
     type: RcuGuard,
     name: "rcu_guard",
     authors: ["The RCU workshop"],
-    description: "RCU read guard, tasks, published pointer",
+    description: "A read guard, the processes under it, and a published pointer",
     license: "GPL",
+    params: {
+        gap_ms: u32 {
+            default: 400,
+            description: "How long things of the story overlap at least, in ms",
+        },
+        readers: u32 {
+            default: 2,
+            description: "How many readers the load has",
+        },
+        // ANCHOR: param-ms
+        ms: u32 {
+            default: 1000,
+            description: "How long the load lasts, in ms",
+        },
+        // ANCHOR_END: param-ms
+    },
 }
 
+/// What the parameters say.
+struct Params {
+    gap: Delta,
+    readers: u32,
+    load: Delta,
+}
+
+impl Params {
+    fn get() -> Result<Self> {
+        let gap = checked("gap_ms", module_parameters::gap_ms.value(), 10, 10_000)?;
+        let ms = checked("ms", module_parameters::ms.value(), 10, 60_000)?;
+        Ok(Self {
+            gap: Delta::from_millis(gap.into()),
+            readers: checked("readers", module_parameters::readers.value(), 1, 64)?,
+            load: Delta::from_millis(ms.into()),
+        })
+    }
+}
+
+/// Checks a parameter. One that is refused is [`EINVAL`], and a line in the log says why.
+fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
+    if !(min..=max).contains(&value) {
+        pr_err!("[init] refused: param={param} value={value} min={min} max={max}\n");
+        return Err(EINVAL);
+    }
+    Ok(value)
+}
+
+/// The director, as a thread of its own.
+fn director(params: &Params, stop: &StopToken) -> Result {
+    let result =
+        story::tell(params.gap, stop).and_then(|()| load::run(params.readers, params.load, stop));
+    match result {
+        Ok(()) => pr_info!("[director] end story\n"),
+        Err(EINTR) => pr_info!("[director] stopped\n"),
+        Err(e) => pr_err!("[director] gave up: errno={}\n", e.to_errno()),
+    }
+    result
+}
+
+// ANCHOR: module
+/// The module. The order of the fields is the order in which they are dropped: first the director,
+/// and with it all that publishes something; last the barrier, which waits for what they retired.
 struct RcuGuard {
+    director: Option<KThread>,
     _barrier: retired::RcuBarrier,
 }
 
 impl kernel::Module for RcuGuard {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        // ANCHOR: init-begins
+        // First, so that it is dropped last if something below fails.
         let barrier = retired::RcuBarrier::new();
+        // ANCHOR_END: init-begins
+        cpus::refuse_lone_cpu()?;
+        let params = Params::get()?;
+        let director = KThread::create(c"director", move |stop| director(&params, stop))
+            .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
+
         pr_info!("[init] init\n");
-        Ok(Self { _barrier: barrier })
+        director.start();
+        Ok(Self {
+            director: Some(director),
+            _barrier: barrier,
+        })
     }
 }
 
-#[allow(dead_code)]
-fn try_it() -> Result {
-    let mut w = rcu::RcuWrite::<KVec<u8>>::new(KVec::new(), GFP_KERNEL)?;
-    let r = w.reader();
-    let n = guard::rcu_read(|g| r.read(g).map(|v| v.len()));
-    pr_info!("{n:?}\n");
-    w.update(KVec::new(), GFP_KERNEL)?.defer();
-    let mut c = rcu::RcuWrite::<u64>::new(1, GFP_KERNEL)?;
-    let old = c.update(2, GFP_KERNEL)?;
-    match old.try_reclaim() { Ok(_) => {}, Err(old) => { let _ = old.synchronize(); } }
-    let l = KBox::pin_init(rcu::RcuLock::<u64>::new(2, None, GFP_KERNEL), GFP_KERNEL)?;
-    let mut u = l.lock();
-    let _ = u.get();
-    u.update(3, GFP_KERNEL)?.defer();
-    Ok(())
+impl Drop for RcuGuard {
+    fn drop(&mut self) {
+        // The director ends the others. When this returns, no thread is left in our code.
+        if let Some(director) = self.director.take() {
+            pr_info!("[exit] exit: director={}\n", outcome(director.join()));
+        }
+    }
 }
+// ANCHOR_END: module
