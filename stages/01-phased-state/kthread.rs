@@ -115,17 +115,17 @@ impl StopToken {
 
     /// Sleeps until `condition` holds, or until this thread is to stop.
     ///
-    /// Returns [`EINTR`] if it is to stop. Whoever makes the condition true need not know who
-    /// waits for it: this looks again with each tick of the timer.
+    /// Returns [`EINTR`] if it is to stop first. Whoever makes the condition true need not know
+    /// who waits for it: this looks again with each tick of the timer.
     ///
     /// Must not be called in atomic context; see [`StopToken::sleep`].
     pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result {
         loop {
-            if self.should_stop() {
-                return Err(EINTR);
-            }
             if condition() {
                 return Ok(());
+            }
+            if self.should_stop() {
+                return Err(EINTR);
             }
             self.nap(1);
         }

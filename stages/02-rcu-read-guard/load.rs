@@ -147,6 +147,8 @@ pub(crate) fn run(readers: u32, ms: Delta, stop: &StopToken) -> Result {
     drop(prices);
     let retired = done.updates + 1;
 
+    // Lists that were not published were dropped as well, and are not those that we wait for.
+    let dropped_before = dropped_before + done.refused + done.no_memory;
     // ANCHOR: load-freed
     let begin = Instant::<Monotonic>::now();
     let freed = || DROPPED.load(Relaxed) - dropped_before;
@@ -160,15 +162,13 @@ pub(crate) fn run(readers: u32, ms: Delta, stop: &StopToken) -> Result {
         (true, _) => "held",
         (false, _) => "VIOLATED",
     };
-    pr_info!(
-        "[director] report: reads={reads} failures={failures} updates={} refused={} no_memory={}\n",
-        done.updates,
-        done.refused,
-        done.no_memory,
-    );
-    pr_info!(
-        "[director] reclaim: retired={retired} freed={} verdict={verdict}\n",
-        freed(),
-    );
+    let Done {
+        updates,
+        refused,
+        no_memory,
+    } = done;
+    let freed = freed();
+    pr_info!("[director] report: reads={reads} failures={failures} updates={updates} refused={refused} no_memory={no_memory}\n");
+    pr_info!("[director] reclaim: retired={retired} freed={freed} verdict={verdict}\n");
     Ok(())
 }

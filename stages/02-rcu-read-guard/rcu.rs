@@ -261,7 +261,7 @@ where
 /// The one who can update a published value.
 ///
 /// When it is dropped, the value is unpublished and reclaimed after a grace period; readers see
-/// `None` from then on. It may be dropped in any context.
+/// `None` from then on. It may be dropped in any context but NMI.
 ///
 /// # Invariants
 ///
@@ -369,10 +369,11 @@ where
 {
     /// Publishes a first value. [`ENOMEM`] drops it. May sleep, as `flags` say.
     pub fn new(value: T, cap: Option<Arc<Cap>>, flags: Flags) -> impl PinInit<Self, Error> {
+        // The cell comes last: nothing fails after it that would have to take it back.
         try_pin_init!(Self {
+            lock <- new_mutex!((), "RcuLock"),
             cell: Cell::new(Node::new(value, cap.clone(), flags).map_err(|_| ENOMEM)?),
             cap,
-            lock <- new_mutex!((), "RcuLock"),
         })
     }
 

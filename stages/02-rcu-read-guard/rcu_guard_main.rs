@@ -112,6 +112,10 @@ fn director(params: &Params, stop: &StopToken) -> Result {
     result
 }
 
+// ANCHOR: checks
+// (Here a test puts what makes allocations fail.)
+// ANCHOR_END: checks
+
 // ANCHOR: module
 /// The module. The order of the fields is the order in which they are dropped: first the director,
 /// and with it all that publishes something; last the barrier, which waits for what they retired.

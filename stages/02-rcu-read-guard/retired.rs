@@ -8,8 +8,8 @@
 //! | how                           | waits | gives it back | context                |
 //! |-------------------------------|-------|---------------|------------------------|
 //! | [`RcuRetired::synchronize`]   | yes   | yes           | process, in no section |
-//! | [`RcuRetired::try_reclaim`]   | no    | when it can   | any                    |
-//! | [`RcuRetired::defer`], `drop` | no    | no            | any                    |
+//! | [`RcuRetired::try_reclaim`]   | no    | when it can   | any but NMI            |
+//! | [`RcuRetired::defer`], `drop` | no    | no            | any but NMI            |
 //!
 //! A deferred value is reclaimed by one of three ways. Which, is known when this is compiled:
 //!
@@ -27,6 +27,10 @@ use core::{
     mem::{
         self,
         needs_drop, //
+    },
+    ops::{
+        Deref,
+        DerefMut, //
     },
     ptr::NonNull,
 };
@@ -197,38 +201,58 @@ impl<T> Node<T> {
         unsafe { &(*node.as_ptr()).value }
     }
 
-    /// Takes the value out of its allocation, and gives back the credit that it owes.
+    /// Takes the node back from RCU, with what it owes to its cap.
     ///
     /// # Safety
     ///
     /// The node must be the caller's alone: a grace period has passed since it was unpublished.
-    pub(super) unsafe fn into_value(node: NonNull<Self>) -> T {
-        // SAFETY: By the safety requirements.
-        let Self { cap, value, .. } = unsafe { Self::into_inner(node) };
-        if let Some(cap) = cap {
+    pub(super) unsafe fn reclaim(node: NonNull<Self>) -> KBox<Self> {
+        // SAFETY: It was made by `new`, of a `KBox`, and is the caller's alone.
+        let mut node = unsafe { KBox::from_raw(node.as_ptr()) };
+        if let Some(cap) = node.cap.take() {
             cap.give_back();
         }
-        value
+        node
     }
 
-    /// Takes the value out of its allocation. Nothing was owed for it.
+    /// Takes the value out of a node for which nothing was owed.
     ///
     /// # Safety
     ///
     /// The node must be the caller's alone: it was never published.
     pub(super) unsafe fn take_back(node: NonNull<Self>) -> T {
-        // SAFETY: By the safety requirements.
-        unsafe { Self::into_inner(node) }.value
-    }
-
-    /// # Safety
-    ///
-    /// The node must be the caller's alone.
-    unsafe fn into_inner(node: NonNull<Self>) -> Self {
-        // SAFETY: It was made by `new`, of a `KBox`.
-        KBox::into_inner(unsafe { KBox::from_raw(node.as_ptr()) })
+        // SAFETY: It was made by `new`, of a `KBox`, and is the caller's alone.
+        KBox::into_inner(unsafe { KBox::from_raw(node.as_ptr()) }).value
     }
 }
+
+// ANCHOR: reclaimed
+/// A value that readers were at, and that has an owner again.
+///
+/// It is where it was: it need not be moved to be used once more, nor to be dropped.
+pub struct Reclaimed<T>(KBox<Node<T>>);
+
+impl<T> Reclaimed<T> {
+    /// Takes the value out of its memory, which is freed.
+    pub fn into_inner(self) -> T {
+        KBox::into_inner(self.0).value
+    }
+}
+
+impl<T> Deref for Reclaimed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+impl<T> DerefMut for Reclaimed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0.value
+    }
+}
+// ANCHOR_END: reclaimed
 
 // --- A retired value ----------------------------------------------------------------------------
 
@@ -261,7 +285,7 @@ where
 }
 // ANCHOR_END: retired
 
-// SAFETY: Who has it can wait for a grace period as well in another thread, and gets a `T` there,
+// SAFETY: Who has it can wait for a grace period as well in another thread, and has a `T` there,
 // by `synchronize()` or `try_reclaim()`; a `T` is `Send`. Readers may be at it meanwhile; a `T` is
 // `Sync`.
 unsafe impl<T, D> Send for RcuRetired<T, D>
@@ -311,7 +335,7 @@ where
     /// wait: it warns in the log, defers, and gives nothing back. (A kernel without
     /// `CONFIG_PREEMPT_COUNT` cannot tell a reader, and waits: see [`guard`](super::guard).)
     #[doc(alias = "synchronize_rcu")]
-    pub fn synchronize(self) -> Option<T> {
+    pub fn synchronize(self) -> Option<Reclaimed<T>> {
         // SAFETY: It only looks at the state of this thread.
         if warn_on!(!unsafe { helpers::helper_may_wait() }) {
             self.defer();
@@ -335,19 +359,19 @@ where
         //
         // All that the reader did comes before the return. One that begins after the call sees
         // what was stored before it, and does not find the node.
-        Some(unsafe { Node::into_value(self.into_node()) })
+        Some(Reclaimed(unsafe { Node::reclaim(self.into_node()) }))
     }
     // ANCHOR_END: synchronize
 
     // ANCHOR: try-reclaim
-    /// Gives the value back if a grace period has passed, else itself. Any context; does not sleep.
+    /// Gives the value back if a grace period has passed, else itself. Does not sleep.
     ///
     /// The first call starts a grace period and finds that it is not over; later ones ask for that
     /// very one. (An older one would prove nothing: it may not have waited for readers that were
     /// at this value.)
     #[doc(alias = "start_poll_synchronize_rcu")]
     #[doc(alias = "poll_state_synchronize_rcu")]
-    pub fn try_reclaim(mut self) -> core::result::Result<T, Self> {
+    pub fn try_reclaim(mut self) -> core::result::Result<Reclaimed<T>, Self> {
         let Some(cookie) = self.grace_period else {
             // SAFETY: It may be called anywhere.
             // INVARIANT: The node was unpublished before.
@@ -360,13 +384,13 @@ where
         }
         // SAFETY: By the type invariants this grace period began after the node was unpublished,
         // and it is over. `poll_state_synchronize_rcu()` orders as `synchronize_rcu()` does.
-        Ok(unsafe { Node::into_value(self.into_node()) })
+        Ok(Reclaimed(unsafe { Node::reclaim(self.into_node()) }))
     }
     // ANCHOR_END: try-reclaim
 
     // ANCHOR: defer
-    /// Has the value reclaimed when a grace period has passed. Any context; does not sleep, and
-    /// cannot fail, as all that it needs was allocated with the value.
+    /// Has the value reclaimed when a grace period has passed. Does not sleep, and cannot fail: all
+    /// that it needs was allocated with the value.
     #[doc(alias = "call_rcu")]
     #[doc(alias = "kfree_rcu")]
     pub fn defer(self) {
@@ -427,8 +451,7 @@ where
 /// `head` must be the head of a node of `T` that nobody else has, any more.
 unsafe extern "C" fn reclaim<T>(head: *mut bindings::callback_head) {
     // SAFETY: By the safety requirements; the head is where the node begins.
-    let value = unsafe { Node::<T>::into_value(NonNull::new_unchecked(head.cast())) };
-    drop(value);
+    drop(unsafe { Node::<T>::reclaim(NonNull::new_unchecked(head.cast())) });
     let _ = IN_FLIGHT.fetch_sub(1, Relaxed);
 }
 
