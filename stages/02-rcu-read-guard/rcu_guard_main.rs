@@ -39,6 +39,7 @@ mod load;
 pub mod prices;
 pub mod rcu;
 pub mod retired;
+mod srcu_example;
 mod story;
 
 #[path = "../01-phased-state/cpus.rs"]
@@ -102,8 +103,9 @@ fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
 
 /// The director, as a thread of its own.
 fn director(params: &Params, stop: &StopToken) -> Result {
-    let result =
-        story::tell(params.gap, stop).and_then(|()| load::run(params.readers, params.load, stop));
+    let result = story::tell(params.gap, stop)
+        .and_then(|()| srcu_example::show(stop))
+        .and_then(|()| load::run(params.readers, params.load, stop));
     match result {
         Ok(()) => pr_info!("[director] end story\n"),
         Err(EINTR) => pr_info!("[director] stopped\n"),
