@@ -30,8 +30,8 @@
 //!   everything that was read through such a guard may be freed, and no lifetime says so.
 //!   [`rcu_read`] has no such hole, for its closure only gets a reference.
 //!
-//! And one of numbers: 255 sections in each other, which takes a leak as well, overflow what
-//! non-preemptible RCU counts them with.
+//! And one of numbers: hundreds of guards at once, on one thread, overflow what non-preemptible
+//! RCU counts sections with (8 bits of the preemption count); preemptible RCU has 32 bits.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 

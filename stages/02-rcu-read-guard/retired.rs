@@ -215,6 +215,24 @@ impl<T> Node<T> {
         node
     }
 
+    /// Drops the value, frees the node, and gives back the credit that it owes.
+    ///
+    /// The value is dropped where it is, however large it is: a callback runs on what is left of
+    /// somebody else's stack.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Node::reclaim`].
+    unsafe fn free(node: NonNull<Self>) {
+        // SAFETY: It was made by `new`, of a `KBox`, and is the caller's alone.
+        let mut node = unsafe { KBox::from_raw(node.as_ptr()) };
+        let cap = node.cap.take();
+        drop(node);
+        if let Some(cap) = cap {
+            cap.give_back();
+        }
+    }
+
     /// Takes the value out of a node for which nothing was owed.
     ///
     /// # Safety
@@ -415,11 +433,13 @@ where
         } else {
             reclaim_in_process::<T>
         };
+        // ANCHOR: defer-callback
         // SAFETY: The head is that of a node which nobody else retires, so it is not in use. The
         // callback gets a node that is its own, as a grace period has passed since it was
         // unpublished. It is still there by then if the module keeps an `RcuBarrier`, as it
         // says.
         unsafe { bindings::call_rcu(head, Some(callback)) };
+        // ANCHOR_END: defer-callback
     }
     // ANCHOR_END: defer
 
@@ -451,7 +471,7 @@ where
 /// `head` must be the head of a node of `T` that nobody else has, any more.
 unsafe extern "C" fn reclaim<T>(head: *mut bindings::callback_head) {
     // SAFETY: By the safety requirements; the head is where the node begins.
-    drop(unsafe { Node::<T>::reclaim(NonNull::new_unchecked(head.cast())) });
+    unsafe { Node::<T>::free(NonNull::new_unchecked(head.cast())) };
     let _ = IN_FLIGHT.fetch_sub(1, Relaxed);
 }
 
