@@ -50,6 +50,26 @@ pub enum Wrong {
         /// What must come first, and why.
         unmet: Vec<Unmet>,
     },
+    /// It is one that may come many times, and its thread has gone on already.
+    Late {
+        /// The line of the same thread that has to come behind all of them.
+        behind: Wanted,
+        /// Index in the log where that one is.
+        first: usize,
+    },
+    /// It announces another number of lines than there were.
+    Count {
+        /// The line that is counted.
+        counted: Wanted,
+        /// The field with the number.
+        field: String,
+        /// The number, as the line has it.
+        announced: String,
+        /// How many came.
+        came: usize,
+        /// The contract's explanation.
+        why: String,
+    },
     /// The contract forbids it.
     Forbidden {
         /// The `forbid` line.
@@ -92,25 +112,29 @@ pub struct Unmet {
 /// The first difference.
 pub fn check(contract: &Contract, log: &[LogLine]) -> Result<Vec<Pair>, Box<Difference>> {
     let checker = Checker { contract, log };
-    // Where in the log each line of the contract was found.
-    let mut found: Vec<Option<usize>> = vec![None; contract.lines.len()];
+    // Where in the log each line of the contract was found: once, or as often as it came.
+    let mut found: Vec<Vec<usize>> = vec![Vec::new(); contract.lines.len()];
     for (line, LogLine { text, .. }) in log.iter().enumerate() {
         if !contract.is_own(text) {
             continue;
         }
-        match checker.place(&found, text) {
-            Ok(expected) => found[expected] = Some(line),
+        let placed = checker.place(&found, text).and_then(|expected| {
+            checker.count(expected, &found, text)?;
+            Ok(expected)
+        });
+        match placed {
+            Ok(expected) => found[expected].push(line),
             Err(kind) => return Err(checker.difference(kind, line, &found)),
         }
     }
-    let pairs = found.iter().enumerate().filter_map(|(expected, line)| {
-        let line = (*line)?;
-        Some(Pair { expected, line })
-    });
-    let mut pairs: Vec<Pair> = pairs.collect();
-    if pairs.len() < found.len() {
+    if (0..found.len()).any(|i| checker.is_due(i, &found)) {
         return Err(checker.difference(Wrong::Missing, log.len(), &found));
     }
+    let pairs = found
+        .iter()
+        .enumerate()
+        .flat_map(|(expected, lines)| lines.iter().map(move |&line| Pair { expected, line }));
+    let mut pairs: Vec<Pair> = pairs.collect();
     pairs.sort_by_key(|pair| pair.line);
     Ok(pairs)
 }
@@ -122,7 +146,7 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     /// Which line of the contract this is, given which ones came before it.
-    fn place(&self, found: &[Option<usize>], text: &str) -> Result<usize, Wrong> {
+    fn place(&self, found: &[Vec<usize>], text: &str) -> Result<usize, Wrong> {
         let Contract { lines, forbidden, .. } = self.contract;
         if let Some(by) = forbidden.iter().find(|f| f.pattern.matches(text)) {
             let by = Wanted { text: by.pattern.to_string(), line: by.line };
@@ -130,16 +154,18 @@ impl Checker<'_> {
         }
         let fits = |&i: &usize| lines[i].pattern.matches(text);
         let fitting: Vec<usize> = (0..lines.len()).filter(fits).collect();
-        let open = |&i: &usize| found[i].is_none();
-        let ready = |&i: &usize| open(&i) && self.is_ready(i, found);
+        let open = |&i: &usize| found[i].is_empty() || lines[i].times.is_some();
+        let ready = |&i: &usize| self.is_ready(i, found);
         if let Some(i) = fitting.iter().copied().find(ready) {
             return Ok(i);
         }
         if let Some(i) = fitting.iter().copied().find(open) {
-            let unmet = self.unmet(&lines[i], found);
-            return Err(Wrong::OutOfOrder { unmet });
+            return Err(self.late(i, found).unwrap_or_else(|| {
+                let unmet = self.unmet(&lines[i], found);
+                Wrong::OutOfOrder { unmet }
+            }));
         }
-        if let Some(first) = fitting.iter().find_map(|&i| found[i]) {
+        if let Some(&first) = fitting.iter().find_map(|&i| found[i].first()) {
             return Err(Wrong::Duplicated { first });
         }
         // Of several with this name the one that is written most alike.
@@ -156,13 +182,53 @@ impl Checker<'_> {
         Err(Wrong::Unexpected { similar })
     }
 
-    fn is_ready(&self, i: usize, found: &[Option<usize>]) -> bool {
-        let mut after = self.contract.lines[i].after.iter();
-        after.all(|a| found[a.first].is_some())
+    /// Whether a line has to come still.
+    fn is_due(&self, i: usize, found: &[Vec<usize>]) -> bool {
+        found[i].is_empty() && self.contract.lines[i].times.is_none()
     }
 
-    fn unmet(&self, expected: &Expected, found: &[Option<usize>]) -> Vec<Unmet> {
-        let unmet = expected.after.iter().filter(|a| found[a.first].is_none());
+    /// Whether a line can come now.
+    fn is_ready(&self, i: usize, found: &[Vec<usize>]) -> bool {
+        let Expected { after, times, .. } = &self.contract.lines[i];
+        let open =
+            if times.is_some() { self.late(i, found).is_none() } else { found[i].is_empty() };
+        open && after.iter().all(|a| !found[a.first].is_empty())
+    }
+
+    /// Of a line that may come many times: what says that it is too late for it.
+    fn late(&self, i: usize, found: &[Vec<usize>]) -> Option<Wrong> {
+        let lines = &self.contract.lines;
+        lines[i].times.as_ref()?;
+        let behind = (i + 1..lines.len()).filter(|&j| lines[j].thread == lines[i].thread);
+        let came = behind.filter_map(|j| Some((*found[j].first()?, j)));
+        let (first, j) = came.min()?;
+        Some(Wrong::Late { behind: Wanted::from(&lines[j]), first })
+    }
+
+    /// Whether line `i`, with this text, announces as many lines of each kind as there were.
+    fn count(&self, i: usize, found: &[Vec<usize>], text: &str) -> Result<(), Wrong> {
+        for (counted, came) in self.contract.lines.iter().zip(found) {
+            let Some(times) = counted.times.as_ref().filter(|times| times.counter == i) else {
+                continue;
+            };
+            let mut fields = text.split_whitespace().filter_map(|word| word.split_once('='));
+            let number = fields.find(|(field, _)| *field == times.field);
+            let announced = number.map_or("", |(_, number)| number);
+            if announced.parse() != Ok(came.len()) {
+                return Err(Wrong::Count {
+                    counted: counted.into(),
+                    field: times.field.clone(),
+                    announced: announced.to_owned(),
+                    came: came.len(),
+                    why: times.why.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn unmet(&self, expected: &Expected, found: &[Vec<usize>]) -> Vec<Unmet> {
+        let unmet = expected.after.iter().filter(|a| found[a.first].is_empty());
         unmet
             .map(|after| {
                 let first = &self.contract.lines[after.first];
@@ -177,14 +243,14 @@ impl Checker<'_> {
             .collect()
     }
 
-    fn difference(&self, kind: Wrong, line: usize, found: &[Option<usize>]) -> Box<Difference> {
+    fn difference(&self, kind: Wrong, line: usize, found: &[Vec<usize>]) -> Box<Difference> {
         let start = line.saturating_sub(2);
         let end = self.log.len().min(line + 3);
         let lines = &self.contract.lines;
-        let ready = (0..lines.len()).filter(|&i| found[i].is_none() && self.is_ready(i, found));
+        let ready = (0..lines.len()).filter(|&i| self.is_ready(i, found));
         let nowhere = lines.iter().filter(|e| {
             let mut log = self.log.iter();
-            !log.any(|l| e.pattern.matches(&l.text))
+            e.times.is_none() && !log.any(|l| e.pattern.matches(&l.text))
         });
         Box::new(Difference {
             kind,
@@ -217,6 +283,8 @@ impl fmt::Display for Difference {
             Wrong::Unexpected { .. } => "the contract does not have this line",
             Wrong::Duplicated { .. } => "this line comes a second time",
             Wrong::OutOfOrder { .. } => "this line comes too early",
+            Wrong::Late { .. } => "this line comes too late",
+            Wrong::Count { .. } => "this line announces another number of lines than came",
             Wrong::Forbidden { .. } => "this line must never come",
             Wrong::Missing => "the log ends, and lines are missing",
         };
@@ -247,6 +315,22 @@ impl fmt::Display for Difference {
             }
             Wrong::OutOfOrder { unmet } => {
                 unmet.iter().try_for_each(|unmet| write!(f, "{unmet}"))?
+            }
+            Wrong::Late { behind, first } => {
+                let first = first + 1;
+                writeln!(
+                    f,
+                    "All of its kind have to come before line {first} of the log, which is"
+                )?;
+                writeln!(f, "{behind}")?;
+            }
+            Wrong::Count { counted, field, announced, came, why } => {
+                writeln!(
+                    f,
+                    "`{field}={announced}` is to count the lines of this kind:\n{counted}"
+                )?;
+                writeln!(f, "    why: {why}")?;
+                writeln!(f, "    {announced} announced, {came} came.")?;
             }
             Wrong::Forbidden { by } => writeln!(f, "It is forbidden by:\n{by}")?,
             Wrong::Missing => self.list(f, "What should come next:", &self.expected)?,
@@ -434,6 +518,100 @@ This has to come first:
         log.pop();
         let told = check(&contract, &log).unwrap_err().to_string();
         assert_eq!(told.matches("[exit] unloaded").count(), 1, "{told}");
+    }
+
+    const LIST: &str = "\
+module m
+m: [l] begin
+m: [l] item: {rest}
+    after [b] go -- wake: the items are made by [b]
+    times items of [l] end -- one line for each item
+m: [l] kind: {word}
+    times kinds of [l] end -- one line for each kind
+m: [l] total
+m: [l] end: items={int} kinds={int}
+m: [b] go
+";
+
+    /// The difference of a log that begins well, and goes on with `rest`.
+    fn list(rest: &str) -> Result<usize, Box<Difference>> {
+        let contract = Contract::parse("c", LIST).unwrap();
+        check(&contract, &log::parse(&format!("m: [b] go\nm: [l] begin\n{rest}"))).map(|p| p.len())
+    }
+
+    #[test]
+    fn a_line_that_is_counted_comes_as_often_as_announced() {
+        for (rest, lines) in [
+            ("m: [l] total\nm: [l] end: items=0 kinds=0", 4),
+            ("m: [l] item: a\nm: [l] item: b\nm: [l] total\nm: [l] end: items=2 kinds=0", 6),
+            // Twice the same is two.
+            ("m: [l] item: a\nm: [l] item: a\nm: [l] total\nm: [l] end: items=2 kinds=0", 6),
+            ("m: [l] item: a\nm: [l] kind: a\nm: [l] total\nm: [l] end: items=1 kinds=1", 6),
+        ] {
+            assert_eq!(list(rest).unwrap_or_else(|d| panic!("{d}")), lines, "{rest}");
+        }
+    }
+
+    #[test]
+    fn too_few_and_too_many_lines() {
+        let difference =
+            list("m: [l] item: a\nm: [l] item: b\nm: [l] total\nm: [l] end: items=3 kinds=0");
+        let told = "\
+The log differs at its line 6: this line announces another number of lines than came.
+
+    m: [l] item: b
+    m: [l] total
+  > m: [l] end: items=3 kinds=0
+
+`items=3` is to count the lines of this kind:
+    m: [l] item: {rest}   (line 3 of the contract)
+    why: one line for each item
+    3 announced, 2 came.
+";
+        assert_eq!(difference.unwrap_err().to_string(), told);
+        for (rest, line, says) in [
+            (
+                "m: [l] item: a\nm: [l] total\nm: [l] end: items=0 kinds=0",
+                4,
+                "0 announced, 1 came.",
+            ),
+            ("m: [l] total\nm: [l] end: items=0 kinds=2", 3, "2 announced, 0 came."),
+            ("m: [l] total\nm: [l] end: items=-1 kinds=0", 3, "-1 announced, 0 came."),
+        ] {
+            let difference = list(rest).unwrap_err();
+            assert_eq!(difference.line, line, "{difference}");
+            assert!(difference.to_string().contains(says), "{difference}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_counted_are_one_block() {
+        // After the next line of the thread, even one that comes many times itself.
+        for (rest, line, behind) in [
+            ("m: [l] kind: a\nm: [l] item: a", 3, "m: [l] kind: {word} "),
+            ("m: [l] total\nm: [l] item: a", 3, "m: [l] total "),
+            ("m: [l] total\nm: [l] end: items=0 kinds=0\nm: [l] item: a", 4, "m: [l] total "),
+        ] {
+            let difference = list(rest).unwrap_err();
+            assert_eq!(difference.line, line, "{difference}");
+            let told = difference.to_string();
+            assert!(told.contains("this line comes too late"), "{told}");
+            assert!(
+                told.contains(&format!("before line 3 of the log, which is\n    {behind}")),
+                "{told}"
+            );
+        }
+        // Before the line of the thread that stands above it, or another that it waits for.
+        let contract = Contract::parse("c", LIST).unwrap();
+        for log in ["m: [l] kind: a", "m: [l] begin\nm: [l] item: a"] {
+            let difference = check(&contract, &log::parse(log)).unwrap_err();
+            assert!(matches!(difference.kind, Wrong::OutOfOrder { .. }), "{difference}");
+        }
+        // What may come never is not missed, but told where it could come.
+        let told = list("").unwrap_err().to_string();
+        let (next, nowhere) = told.split_once("Nowhere in the log:").unwrap();
+        assert!(next.contains("m: [l] item: ") && next.contains("m: [l] total "), "{told}");
+        assert!(!nowhere.contains("m: [l] item: "), "{told}");
     }
 
     #[test]

@@ -11,11 +11,25 @@
 //! forbid phased_state: [{word}] gave up{rest}
 //! ```
 //!
-//! - Each line occurs exactly once. The lines of one thread come in the order of the file.
+//! - Each line occurs exactly once, unless `times` says otherwise. The lines of one thread come in
+//!   the order of the file.
 //! - Between threads only `after` promises an order; everything else may come in any.
 //! - `after` names one line by its `[thread] event`, or, where a thread logs that event more than
 //!   once, by as much of the line as tells it apart: `after [maint] grace period: which=1`.
 //! - `{int}` is a number, `{word}` anything without white space, `{rest}` anything, even nothing.
+//!
+//! A line may come any number of times, also never, where a later line of its thread counts:
+//!
+//! ```text
+//! rcu_guard: [lister] process: pid={int} comm={rest}
+//!     times processes of [lister] end list -- one line for each process
+//! rcu_guard: [lister] end list: processes={int}
+//! ```
+//!
+//! - The counting line comes once, and its field, an `{int}`, says how many came before it.
+//! - In the order of its thread the repeated line is one block: all of it comes after the line
+//!   before, and before the line behind. `after` below it holds for each; `after` cannot name it,
+//!   but can name the line that counts.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -36,7 +50,7 @@ pub struct Contract {
     pub forbidden: Vec<Forbidden>,
 }
 
-/// A line that must come exactly once.
+/// A line that must come: exactly once, or as often as another line says.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// Its text, with placeholders.
@@ -47,8 +61,21 @@ pub struct Expected {
     pub name: String,
     /// What must have come before it, the thread's own order first.
     pub after: Vec<After>,
+    /// What says how often it comes; `None` for once.
+    pub times: Option<Times>,
     /// Its line number in the file, from 1.
     pub line: usize,
+}
+
+/// How often a line comes.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// The field that has the number.
+    pub field: String,
+    /// Index in [`Contract::lines`] of the line with that field.
+    pub counter: usize,
+    /// The author's words on it.
+    pub why: String,
 }
 
 /// Why a line can come only after another one.
@@ -115,6 +142,8 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
+    /// The longest part without a placeholder.
+    literal: String,
     regex: Regex,
 }
 
@@ -137,8 +166,10 @@ impl Pattern {
             end = whole.end();
         }
         regex += &regex::escape(&text[end..]);
+        let literal = PLACEHOLDER.split(text).max_by_key(|part| part.len());
         Ok(Self {
             text: text.to_owned(),
+            literal: literal.unwrap_or_default().to_owned(),
             regex: Regex::new(&(regex + "$")).expect("escaped text and our own patterns"),
         })
     }
@@ -150,7 +181,8 @@ impl Pattern {
 
     /// Whether a log line's text is of this pattern.
     pub fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        // Most lines are told apart without the regex, which costs more.
+        text.contains(&self.literal) && self.regex.is_match(text)
     }
 
     /// A text of this pattern.
@@ -183,7 +215,21 @@ impl Contract {
     /// what the kernel's loader writes about the module under the module's name.
     pub fn is_own(&self, text: &str) -> bool {
         let rest = text.strip_prefix(&*self.module).and_then(|rest| rest.strip_prefix(':'));
-        rest.is_some_and(|rest| !LOADER.is_match(rest))
+        rest.is_some_and(|rest| !rest.contains("taint") || !LOADER.is_match(rest))
+    }
+
+    /// The line of the same thread that comes before line `i`. One that may come any number of
+    /// times cannot be waited for; the checker sees to it that it does not come later.
+    fn own_order(&self, i: usize) -> Option<After> {
+        let first = self.same_thread_before(i).rfind(|&j| self.lines[j].times.is_none())?;
+        let Expected { thread, line, .. } = &self.lines[i];
+        let why = format!("[{thread}] does one after the other");
+        Some(After { first, kind: Kind::Program, why, line: *line })
+    }
+
+    /// The lines of the thread of line `i` that stand before it.
+    fn same_thread_before(&self, i: usize) -> impl DoubleEndedIterator<Item = usize> {
+        (0..i).filter(move |&j| self.lines[j].thread == self.lines[i].thread)
     }
 }
 
@@ -191,11 +237,12 @@ impl Contract {
 static LOADER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^ (?:loading |module ).* ?(?:taints|tainting) kernel").unwrap());
 
-/// `after` as it is written, before its target is looked up.
-struct Clause<'a> {
+/// `after` or `times` as it is written, before its target is looked up.
+struct Clause<'a, W> {
     owner: usize,
     target: &'a str,
-    kind: Kind,
+    /// The kind of order, or the field that counts.
+    what: W,
     why: &'a str,
     line: usize,
 }
@@ -208,7 +255,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn contract(&self) -> miette::Result<Contract> {
         let mut contract: Option<Contract> = None;
-        let mut clauses = Vec::new();
+        let (mut afters, mut times) = (Vec::new(), Vec::new());
         for (line, text) in (1..).zip(self.text.lines()) {
             let text = text.trim();
             if text.is_empty() || text.starts_with('#') {
@@ -223,7 +270,8 @@ impl<'a> Parser<'a> {
                     let message = format!("a second module, after `{}`", known.module);
                     return Err(self.error(line, message, "a contract is for one module"));
                 }
-                (Some(known), "after") => clauses.push(self.clause(line, rest, known)?),
+                (Some(known), "after") => afters.push(self.after(line, rest, known)?),
+                (Some(known), "times") => times.push(self.times(line, rest, known)?),
                 (Some(known), "forbid") => {
                     self.prefix(line, rest, &known.module)?;
                     let pattern = self.pattern(line, rest)?;
@@ -236,8 +284,19 @@ impl<'a> Parser<'a> {
             }
         }
         let mut contract = contract.ok_or_else(|| self.no_module(1))?;
-        for clause in clauses {
-            let after = self.resolve(&clause, &contract)?;
+        for clause in &times {
+            let counted = self.counted(clause, &contract)?;
+            contract.lines[clause.owner].times = Some(counted);
+        }
+        for clause in &times {
+            self.refuse_counted_counter(clause, &contract)?;
+        }
+        for i in 0..contract.lines.len() {
+            let own_order = contract.own_order(i);
+            contract.lines[i].after.extend(own_order);
+        }
+        for clause in &afters {
+            let after = self.comes_after(clause, &contract)?;
             contract.lines[clause.owner].after.push(after);
         }
         self.refuse_cycles(&contract)?;
@@ -270,7 +329,8 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let word = text.split_whitespace().next().unwrap_or_default();
-        let help = format!("begin with `{module}: [thread] event`, `after`, `forbid` or `#`");
+        let help =
+            format!("begin with `{module}: [thread] event`, `after`, `times`, `forbid` or `#`");
         Err(self.error(line, format!("`{word}` is not known here"), help))
     }
 
@@ -295,31 +355,34 @@ impl<'a> Parser<'a> {
         };
         if let Some(twin) = so_far.lines.iter().find(|e| e.pattern.as_str() == text) {
             let message = format!("the same as line {}", twin.line);
-            let help = "each line occurs once: tell them apart by a field, such as `which=2`";
+            let help = "tell them apart by a field, such as `which=2`; a line that comes again and again stands here once, with `times` below it";
             return Err(self.error(line, message, help));
         }
-        let thread = parts[1].to_owned();
-        let before = so_far.lines.iter().rposition(|e| e.thread == thread);
-        let own_order = before.map(|first| After {
-            first,
-            kind: Kind::Program,
-            why: format!("[{thread}] does one after the other"),
-            line,
-        });
         Ok(Expected {
             pattern: self.pattern(line, text)?,
             name: log::split_name(&parts[2]).0.to_owned(),
-            thread,
-            after: own_order.into_iter().collect(),
+            thread: parts[1].to_owned(),
+            after: Vec::new(),
+            times: None,
             line,
         })
     }
 
-    fn clause(&self, line: usize, text: &'a str, so_far: &Contract) -> miette::Result<Clause<'a>> {
-        let owner = so_far.lines.len().checked_sub(1).ok_or_else(|| {
-            let help = "write it below the line that comes later";
-            self.error(line, "`after` belongs to a line, and there is none yet", help)
-        })?;
+    /// The index of the line that a clause stands below.
+    fn owner(&self, line: usize, clause: &str, so_far: &Contract) -> miette::Result<usize> {
+        so_far.lines.len().checked_sub(1).ok_or_else(|| {
+            let message = format!("`{clause}` belongs to a line, and there is none yet");
+            self.error(line, message, "write it below the line that it is about")
+        })
+    }
+
+    fn after(
+        &self,
+        line: usize,
+        text: &'a str,
+        so_far: &Contract,
+    ) -> miette::Result<Clause<'a, Kind>> {
+        let owner = self.owner(line, "after", so_far)?;
         let parts = text.split_once(" -- ").and_then(|(target, reason)| {
             let (kind, why) = reason.split_once(": ")?;
             Some((target.trim(), kind.trim(), why.trim()))
@@ -328,26 +391,45 @@ impl<'a> Parser<'a> {
             let help = "write `after [thread] event -- kind: why it is so`";
             return Err(self.error(line, "the clause does not say why", help));
         };
-        let kind = Kind::parse(kind).ok_or_else(|| {
+        let what = Kind::parse(kind).ok_or_else(|| {
             let names = Kind::NAMES.map(|(name, _)| name).join(", ");
             let message = format!("`{kind}` is not a kind of order");
             self.error(line, message, format!("write one of: {names}"))
         })?;
-        Ok(Clause { owner, target, kind, why, line })
+        Ok(Clause { owner, target, what, why, line })
     }
 
-    fn resolve(&self, clause: &Clause<'_>, contract: &Contract) -> miette::Result<After> {
+    fn times(
+        &self,
+        line: usize,
+        text: &'a str,
+        so_far: &Contract,
+    ) -> miette::Result<Clause<'a, &'a str>> {
+        let owner = self.owner(line, "times", so_far)?;
+        let parts = text.split_once(" of ").and_then(|(field, rest)| {
+            let (target, why) = rest.split_once(" -- ")?;
+            Some((field.trim(), target.trim(), why.trim()))
+        });
+        let Some((what, target, why)) = parts else {
+            let help = "write `times field of [thread] event -- why it is so`";
+            return Err(self.error(line, "the clause does not say what counts, and why", help));
+        };
+        Ok(Clause { owner, target, what, why, line })
+    }
+
+    /// The index of the line that a clause names.
+    fn resolve<W>(&self, clause: &Clause<'_, W>, contract: &Contract) -> miette::Result<usize> {
         let Clause { target, line, .. } = *clause;
         let named: Vec<usize> =
             (0..contract.lines.len()).filter(|&i| contract.lines[i].is_named(target)).collect();
-        let &[first] = named.as_slice() else {
+        let &[index] = named.as_slice() else {
             let (message, help) = if named.is_empty() {
                 let thread = target.split(' ').next().unwrap_or_default();
                 let known = contract.lines.iter().map(Expected::short);
                 let mut known: Vec<_> = known.filter(|s| s.starts_with(thread)).collect();
                 known.dedup();
                 let help = if known.is_empty() {
-                    "write `[thread] event` as in the line that comes first".to_owned()
+                    "write `[thread] event` as in the line that is meant".to_owned()
                 } else {
                     format!("{thread} logs: {}", known.join(", "))
                 };
@@ -361,17 +443,71 @@ impl<'a> Parser<'a> {
             };
             return Err(self.error(line, message, help));
         };
-        Ok(After { first, kind: clause.kind, why: clause.why.to_owned(), line })
+        Ok(index)
+    }
+
+    fn comes_after(&self, clause: &Clause<'_, Kind>, contract: &Contract) -> miette::Result<After> {
+        let first = self.resolve(clause, contract)?;
+        if let Some(times) = &contract.lines[first].times {
+            let message = format!("`{}` may come many times, or never", clause.target);
+            let counter = contract.lines[times.counter].short();
+            let help = format!("name the line that counts them: `after {counter}`");
+            return Err(self.error(clause.line, message, help));
+        }
+        Ok(After { first, kind: clause.what, why: clause.why.to_owned(), line: clause.line })
+    }
+
+    /// How often a clause lets its line come.
+    fn counted(&self, clause: &Clause<'_, &str>, contract: &Contract) -> miette::Result<Times> {
+        let Clause { owner, target, what: field, line, .. } = *clause;
+        let counter = self.resolve(clause, contract)?;
+        let (repeated, counting) = (&contract.lines[owner], &contract.lines[counter]);
+        let wrong = |message: String, help: &str| Err(self.error(line, message, help));
+        if repeated.times.is_some() {
+            return wrong("a second `times` for one line".into(), "one line counts, once");
+        }
+        if counting.thread != repeated.thread {
+            let message = format!("`{target}` is of another thread than what it counts");
+            return wrong(message, "let the thread count its own lines: only it knows the order");
+        }
+        if counter <= owner {
+            let message = format!("`{target}` does not come behind what it counts");
+            return wrong(
+                message,
+                "the line that counts stands below, and is logged when all came",
+            );
+        }
+        let number = format!("{field}={{int}}");
+        if !counting.pattern.as_str().split_whitespace().any(|word| word == number) {
+            let message = format!("`{target}` has no field `{number}`");
+            return wrong(message, "write the field's name as in the line that counts");
+        }
+        Ok(Times { field: field.to_owned(), counter, why: clause.why.to_owned() })
+    }
+
+    fn refuse_counted_counter(
+        &self,
+        clause: &Clause<'_, &str>,
+        contract: &Contract,
+    ) -> miette::Result<()> {
+        let counter = contract.lines[clause.owner].times.as_ref().map(|times| times.counter);
+        if counter.is_some_and(|counter| contract.lines[counter].times.is_some()) {
+            let message = format!("`{}` counts, and so comes once itself", clause.target);
+            return Err(self.error(clause.line, message, "take away the `times` below that line"));
+        }
+        Ok(())
     }
 
     /// Takes away, again and again, what waits for nothing. What is left waits for itself.
     fn refuse_cycles(&self, contract: &Contract) -> miette::Result<()> {
         let mut left: Vec<usize> = (0..contract.lines.len()).collect();
+        // A line that may come never is waited for by nobody, but must not be impossible either.
+        let firsts = |i: usize| {
+            let clauses = contract.lines[i].after.iter().map(|a| a.first);
+            clauses.chain(contract.same_thread_before(i))
+        };
         loop {
-            let waits = |&i: &usize| {
-                let mut firsts = contract.lines[i].after.iter().map(|a| a.first);
-                firsts.any(|first| left.contains(&first))
-            };
+            let waits = |&i: &usize| firsts(i).any(|first| left.contains(&first));
             let still: Vec<usize> = left.iter().copied().filter(waits).collect();
             if still.is_empty() {
                 return Ok(());
@@ -384,8 +520,7 @@ impl<'a> Parser<'a> {
         // Walking back from any of them must come round; the first one met twice is in the circle.
         let mut path = vec![left[0]];
         let circle = loop {
-            let after = &contract.lines[path[path.len() - 1]].after;
-            let back = after.iter().map(|a| a.first).find(|i| left.contains(i));
+            let back = firsts(path[path.len() - 1]).find(|i| left.contains(i));
             let back = back.expect("what is left waits for something that is left");
             if let Some(start) = path.iter().position(|&i| i == back) {
                 break path.split_off(start);
@@ -393,10 +528,11 @@ impl<'a> Parser<'a> {
             path.push(back);
         };
         // The thread's own order is given, so the mistake is in a clause: point at one.
-        let clause = circle
-            .iter()
-            .flat_map(|&i| contract.lines[i].after.iter())
-            .find(|a| circle.contains(&a.first) && a.line != contract.lines[a.first].line);
+        let mut clauses = circle.iter().flat_map(|&i| {
+            let Expected { after, line, .. } = &contract.lines[i];
+            after.iter().filter(move |a| a.line != *line)
+        });
+        let clause = clauses.find(|a| circle.contains(&a.first));
         let line = clause.map_or(contract.lines[circle[0]].line, |a| a.line);
         let mut names: Vec<_> = circle.iter().map(|&i| contract.lines[i].short()).collect();
         names.push(names[0].clone());
@@ -505,10 +641,76 @@ mod tests {
         assert_eq!(parse(text).unwrap().lines[6].after[0].first, 5);
     }
 
+    /// A lister that counts what it lists, from line 6 on.
+    const LIST: &str = "m: [l] begin\nm: [l] item: {rest}\n times items of [l] end -- one each\nm: [l] end: items={int} of={word}\n";
+
+    #[test]
+    fn a_line_can_come_as_often_as_another_says() {
+        let contract = parse(LIST).unwrap();
+        let (item, end) = (&contract.lines[5], &contract.lines[6]);
+        let times = item.times.as_ref().unwrap();
+        assert_eq!((&*times.field, times.counter, &*times.why), ("items", 6, "one each"));
+        assert!(end.times.is_none());
+        // Nobody waits for what may never come.
+        let firsts = |e: &Expected| e.after.iter().map(|a| a.first).collect::<Vec<_>>();
+        assert_eq!((firsts(item), firsts(end)), (vec![4], vec![4]));
+        // It itself may have to wait.
+        let more = LIST.replace(" times", " after [b] three -- wake: x\n times");
+        assert_eq!(firsts(&parse(&more).unwrap().lines[5]), [4, 3]);
+    }
+
+    #[test]
+    fn what_counts_has_to_be_there_to_count() {
+        for (more, line, message, help) in [
+            ("times n of [l] end", 6, "does not say what counts, and why", "times field of"),
+            ("times items [l] end -- x", 6, "does not say what counts", "times field of"),
+            ("times n of [a] five -- x", 6, "no line is named `[a] five`", "[a] logs: [a] one"),
+            ("times n of [a] two -- x", 6, "the name of lines 3 and 4", "which=1"),
+            ("times n of [a] two: n=1 -- x", 6, "of another thread", "count its own lines"),
+            ("times n of [b] three -- x", 6, "does not come behind", "stands below"),
+            ("m: [a] x\ntimes n of [a] two: n=1 -- x", 7, "does not come behind", "all came"),
+            (&*LIST.replace("items={int}", "n={int}"), 8, "has no field `items={int}`", "name"),
+            (&*LIST.replace("items={int}", "items={word}"), 8, "no field `items={int}`", "name"),
+            (&*LIST.replace("times items", "times item"), 8, "no field `item={int}`", "name"),
+            (
+                &*LIST.replace("one each\n", "x\n times items of [l] end -- y\n"),
+                9,
+                "a second `times`",
+                "once",
+            ),
+            (
+                &*format!("{LIST} times n of [l] all -- z\nm: [l] all: n={{int}}"),
+                8,
+                "`[l] end` counts, and so comes once itself",
+                "take away",
+            ),
+            (
+                &*format!("{LIST}m: [d] x\n after [l] item -- wake: x"),
+                11,
+                "`[l] item` may come many times, or never",
+                "name the line that counts them: `after [l] end`",
+            ),
+            // It could come only never.
+            (
+                &*format!(
+                    "{}m: [d] x\n after [l] end -- wake: y",
+                    LIST.replace(" times", " after [d] x -- wake: x\n times")
+                ),
+                8,
+                "circle: ",
+                "remove",
+            ),
+        ] {
+            check(&parse(more).unwrap_err(), line, message, help);
+        }
+        let error = Contract::parse("expected.trace", "module m\ntimes n of [a] b -- x");
+        check(&error.unwrap_err(), 2, "`times` belongs to a line", "below");
+    }
+
     #[test]
     fn errors_name_the_line_and_the_remedy() {
         for (more, line, message, help) in [
-            ("before [a] one -- wake: x", 6, "`before` is not known", "`after`, `forbid`"),
+            ("before [a] one -- wake: x", 6, "`before` is not known", "`after`, `times`, `forbid`"),
             ("other: [a] one", 6, "`other:` is not known", "`m: [thread] event`"),
             ("forbid gave up", 6, "`gave` is not known", "`m: [thread] event`"),
             ("m: hello", 6, "names no thread", "`m: [thread] event`"),
