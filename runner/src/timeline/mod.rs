@@ -31,7 +31,7 @@ pub struct Config {
 }
 
 /// One `[[timeline.span]]`: from an event of a thread to the next of the ending ones of that
-/// thread. Further beginnings in between belong to it.
+/// thread, or of the one that is named for it. Further beginnings in between belong to it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanRule {
@@ -43,7 +43,13 @@ pub struct SpanRule {
     pub end: OneOrMany,
     /// Only in this thread.
     pub thread: Option<String>,
-    /// What to write above it; the kind if it is not given.
+    /// The thread that logs the end, if not the one that logged the beginning.
+    pub end_thread: Option<String>,
+    /// A field: an end belongs to the beginning with the same value of it, so that several may be
+    /// open at a time. Events without it are left alone.
+    pub key: Option<String>,
+    /// What to write above it; the kind if it is not given. `{version}` is replaced by the value
+    /// of the key, if `version` is the key.
     pub label: Option<String>,
 }
 
@@ -88,18 +94,22 @@ pub enum Kind {
     GracePeriod,
     /// Work outside of both.
     Work,
+    /// From unpublishing something to freeing it.
+    Retired,
     /// Anything else.
     Other,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Reader, Self::GracePeriod, Self::Work, Self::Other];
+    const ALL: [Self; 5] =
+        [Self::Reader, Self::GracePeriod, Self::Work, Self::Retired, Self::Other];
 
     fn label(self) -> &'static str {
         match self {
             Self::Reader => "reader",
             Self::GracePeriod => "grace period",
             Self::Work => "work",
+            Self::Retired => "retired",
             Self::Other => "other",
         }
     }
@@ -110,6 +120,7 @@ impl Kind {
             Self::Reader => "in a read-side critical section",
             Self::GracePeriod => "waiting for a grace period",
             Self::Work => "working",
+            Self::Retired => "retired, and not freed yet",
             Self::Other => "something else",
         }
     }
@@ -179,10 +190,7 @@ impl Timeline {
                 threads.push(&event.thread);
             }
         }
-        let lanes = threads.iter().map(|thread| {
-            let own = stamped.iter().filter(|(_, e)| e.thread == *thread);
-            Lane::new(config, thread, &own.copied().collect::<Vec<_>>())
-        });
+        let lanes = threads.iter().map(|thread| Lane::new(config, thread, &stamped));
         let lanes: Vec<Lane> =
             lanes.filter(|lane| !lane.rows.is_empty() || !lane.marks.is_empty()).collect();
 
@@ -220,6 +228,7 @@ impl Timeline {
             Kind::Reader => "is inside a read-side critical section",
             Kind::GracePeriod => "waits for a grace period",
             Kind::Work => "works",
+            Kind::Retired => "has something retired that is not freed yet",
             Kind::Other => "is busy",
         };
         let label = if span.label == span.kind.label() {
@@ -296,35 +305,60 @@ impl Timeline {
     }
 }
 
+impl SpanRule {
+    /// The spans that begin in a thread.
+    fn spans(&self, thread: &str, events: &[(u64, &Event)]) -> Vec<Span> {
+        let end_thread = self.end_thread.as_deref().unwrap_or(thread);
+        let label = self.label.as_deref().unwrap_or(self.kind.label());
+        let span = |(value, begin_us): (&str, u64), end_us| Span {
+            kind: self.kind,
+            label: match &self.key {
+                Some(key) => label.replace(&format!("{{{key}}}"), value),
+                None => label.to_owned(),
+            },
+            begin_us,
+            end_us,
+        };
+        let mut spans = Vec::new();
+        // The value of the key, and when it began; there is but one where there is no key.
+        let mut open: Vec<(&str, u64)> = Vec::new();
+        for &(time, event) in events {
+            let Some(value) = self.value(event) else { continue };
+            let at = open.iter().position(|(v, _)| *v == value);
+            // One event may end a span and begin the next.
+            let ends = event.thread == end_thread && self.end.has(&event.name);
+            if let Some(at) = at.filter(|_| ends) {
+                let began = open.remove(at);
+                spans.push(span(began, Some(time.max(began.1))));
+            }
+            let begins = event.thread == thread && self.begin == event.name;
+            if begins && (ends || at.is_none()) {
+                open.push((value, time));
+            }
+        }
+        spans.extend(open.into_iter().map(|began| span(began, None)));
+        spans
+    }
+
+    /// What tells this span of an event from others.
+    fn value<'a>(&self, event: &'a Event) -> Option<&'a str> {
+        let Some(key) = &self.key else { return Some("") };
+        event.fields.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+}
+
 impl Lane {
-    /// `events` are those of the thread.
+    /// `events` are those of all threads: another one may end what this one began.
     fn new(config: &Config, thread: &str, events: &[(u64, &Event)]) -> Self {
         let applies = |only: &Option<String>| only.as_deref().is_none_or(|t| t == thread);
         let mut spans: Vec<Span> = Vec::new();
         for rule in config.spans.iter().filter(|rule| applies(&rule.thread)) {
-            let label = rule.label.as_deref().unwrap_or(rule.kind.label());
-            let mut open: Option<u64> = None;
-            let span = |begin_us, end_us| Span {
-                kind: rule.kind,
-                label: label.to_owned(),
-                begin_us,
-                end_us,
-            };
-            for &(time, event) in events {
-                // One event may end a span and begin the next.
-                if rule.end.has(&event.name) {
-                    spans.extend(open.take().map(|begin| span(begin, Some(time.max(begin)))));
-                }
-                if rule.begin == event.name {
-                    open.get_or_insert(time);
-                }
-            }
-            spans.extend(open.map(|begin| span(begin, None)));
+            spans.extend(rule.spans(thread, events));
         }
         let mut marks: Vec<Mark> = Vec::new();
         for rule in config.marks.iter().filter(|rule| applies(&rule.thread)) {
             let label = rule.label.as_ref().unwrap_or(&rule.event);
-            let times = events.iter().filter(|(_, e)| e.name == rule.event);
+            let times = events.iter().filter(|(_, e)| e.thread == thread && e.name == rule.event);
             marks.extend(times.map(|&(at_us, _)| Mark { label: label.clone(), at_us }));
         }
         marks.sort_by_key(|mark| mark.at_us);

@@ -40,6 +40,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Reader => "#0072b2",
         Kind::GracePeriod => "#d55e00",
         Kind::Work => "#00815e",
+        Kind::Retired => "#a2437c",
         Kind::Other => "#6b6b6b",
     }
 }
@@ -49,6 +50,7 @@ fn tint(kind: Kind) -> &'static str {
         Kind::Reader => "#0072b2",
         Kind::GracePeriod => "#fdebdb",
         Kind::Work => "#dcf3ea",
+        Kind::Retired => "#fbf0f6",
         Kind::Other => "#f1f1f1",
     }
 }
@@ -175,6 +177,7 @@ impl<'a> Painter<'a> {
     }
 
     /// Colour is never the only difference: stripes, dots and lines tell the kinds apart as well.
+    /// What is retired is hollow, in a dashed frame.
     fn patterns(&self) -> Definitions {
         let tile = |kind: Kind, size: f64| {
             let ground =
@@ -206,6 +209,7 @@ impl<'a> Painter<'a> {
     fn fill(&self, kind: Kind) -> String {
         match kind {
             Kind::Reader => colour(kind).to_owned(),
+            Kind::Retired => tint(kind).to_owned(),
             _ => format!("url(#{})", self.pattern(kind)),
         }
     }
@@ -247,12 +251,13 @@ impl<'a> Painter<'a> {
         } else {
             shape += &format!("V{bottom}");
         }
-        Path::new()
+        let bar = Path::new()
             .set("d", shape + "Z")
             .set("fill", self.fill(kind))
             .set("stroke", colour(kind))
             .set("stroke-width", 1.2)
-            .set("stroke-linejoin", "round")
+            .set("stroke-linejoin", "round");
+        if kind == Kind::Retired { bar.set("stroke-dasharray", "4 2") } else { bar }
     }
 
     /// What stands above a row and on its bars.

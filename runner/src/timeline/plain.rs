@@ -16,6 +16,7 @@ fn bar(kind: Kind) -> char {
         Kind::Reader => '█',
         Kind::GracePeriod => '░',
         Kind::Work => '=',
+        Kind::Retired => '-',
         Kind::Other => '~',
     }
 }

@@ -72,6 +72,26 @@ mark = [{ event = "enter" }, { event = "freed", label = "freed at the very end" 
     draw(config, &log)
 }
 
+/// Several versions retired at a time, and freed by another thread.
+fn retired() -> Timeline {
+    let config = r#"
+title = "Retired by one, freed by another"
+span = [{ kind = "retired", thread = "updater", begin = "retire", end = "freed", end_thread = "callback", key = "version", label = "version {version}" }]
+"#;
+    let log = "\
+[    1.000000] phased_state: [updater] retire: version=1
+[    1.010000] phased_state: [updater] retire: version=2 of=7
+[    1.020000] phased_state: [updater] freed: version=1
+[    1.025000] phased_state: [updater] retire: nothing
+[    1.030000] phased_state: [callback] freed: version=1
+[    1.030000] phased_state: [callback] freed: version=9
+[    1.040000] phased_state: [updater] retire: version=3
+[    1.050000] phased_state: [callback] freed: version=2
+[    1.060000] phased_state: [callback] retire: version=4
+";
+    draw(config, log)
+}
+
 fn all() -> Vec<Timeline> {
     let nothing = draw(CONFIG, "");
     let original = sample::LOG.replace("4.5", "94.5").replace("5.", "195.");
@@ -81,7 +101,7 @@ fn all() -> Vec<Timeline> {
     long.end_us = 890_000_000_000;
     long.lanes[0].marks[2] =
         Mark { label: "a label that is as long as the axis ".repeat(2), at_us: long.end_us };
-    vec![long, sample(), sample_until("end do_maint"), crowded(), nothing, original]
+    vec![long, sample(), sample_until("end do_maint"), crowded(), retired(), nothing, original]
 }
 
 #[test]
@@ -133,6 +153,45 @@ fn a_rule_can_be_for_one_thread() {
     let only =
         CONFIG.replace("{ event = \"start maint\"", "{ thread = \"x\", event = \"start maint\"");
     assert_eq!(draw(&only, sample::LOG).lanes[0].marks.len(), 2);
+}
+
+#[test]
+fn a_span_can_end_in_another_thread_and_have_a_key() {
+    let timeline = retired();
+    let threads: Vec<&str> = timeline.lanes.iter().map(|l| &*l.thread).collect();
+    assert_eq!(threads, ["updater"]);
+    let spans = |row: &Vec<Span>| -> Vec<(String, u64, Option<u64>)> {
+        row.iter().map(|s| (s.label.clone(), s.begin_us, s.end_us)).collect()
+    };
+    let rows: Vec<_> = timeline.lanes[0].rows.iter().map(spans).collect();
+    let version = |n: u64, begin, end| (format!("version {n}"), begin, end);
+    assert_eq!(
+        rows,
+        [
+            vec![version(1, 0, Some(30_000)), version(3, 40_000, None)],
+            vec![version(2, 10_000, Some(50_000))],
+        ]
+    );
+    let told = timeline.describe();
+    let sentence = "From 10 ms to 50 ms, updater has something retired that is not freed yet (version 2) for 40 ms.";
+    assert!(told.contains(sentence), "{told}");
+}
+
+#[test]
+fn what_is_retired_differs_from_the_rest_also_without_colour() {
+    let drawn = text(&retired(), 60);
+    assert!(drawn.contains("-- 40 ms --") && drawn.contains("- retired, and not"), "{drawn}");
+    let picture = svg(&retired());
+    let nodes: Vec<_> = svg::read(&picture).unwrap().collect();
+    let bars = attributes(&nodes, tag::Path);
+    // Three, and those of the legend: itself, and what is not finished.
+    let dashed = bars.iter().filter(|bar| bar.contains_key("stroke-dasharray"));
+    assert_eq!((bars.len(), dashed.count()), (5, 4));
+    // Not so any other bar, of which each kind has a sign of its own.
+    let picture = svg(&crowded());
+    let nodes: Vec<_> = svg::read(&picture).unwrap().collect();
+    let bars = attributes(&nodes, tag::Path);
+    assert!(!bars.is_empty() && !bars.iter().any(|bar| bar.contains_key("stroke-dasharray")));
 }
 
 #[test]
