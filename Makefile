@@ -12,8 +12,8 @@ FIRST := $(firstword $(WORDS))
 
 # For the shell's completion; the runner explains all others.
 STAGES    := stage-1 stage-2 stage-3 stage-4 stage-5
-VERBS     := run shell timeline bless break refuse
-EVERYBODY := help doctor kernel kernel-pack book serve test clean uninstall
+VERBS     := run shell timeline bless break refuse torture test
+EVERYBODY := help doctor kernel kernel-pack book serve test torture clean uninstall
 
 .PHONY: all $(WORDS) $(STAGES) $(VERBS) $(EVERYBODY)
 .SUFFIXES:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A stage's breaks and refusals: what goes wrong without one of its safety
-//! steps, and what the compiler does not let through.
+//! A stage's breaks, refusals and checks: what goes wrong without one of its
+//! safety steps, what the compiler does not let through, and what has to go well
+//! besides the stage's own story.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,22 +20,29 @@ use crate::tools::Toolchain;
 use crate::trace::splat;
 use crate::variant::Variant;
 use crate::verdict;
-use crate::vm::{Machine, Plan, session_limit};
+use crate::vm::{Boot, Machine, Plan, session_limit};
 
 static SYSROOT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"/\S*/rustlib/src/rust/").expect("is a constant"));
 
-/// The section that a break is seen in.
-const SECTION: &str = "break";
+/// The folders of a stage's variants.
+pub const BREAKS: &str = "breaks";
+/// See [`BREAKS`].
+pub const REFUSALS: &str = "refusals";
+/// See [`BREAKS`].
+pub const CHECKS: &str = "checks";
+
+/// The section that a variant is seen in.
+const SECTION: &str = "variant";
 
 /// `make stage-N break [B=name]`
 pub fn break_it(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
-    let Some(name) = var("B") else { return list(stage, "breaks", "break B") };
-    let broken = find(stage, "breaks", &name)?;
+    let Some(name) = var("B") else { return list(stage, BREAKS, "break B") };
+    let broken = find(stage, BREAKS, &name)?;
     step(format!("{name}: {}", broken.title));
     for flavour in flavours(&broken)? {
-        let seen =
-            show(paths, stage, &name, &broken, flavour, times, &mut |line| println!("{line}"))?;
+        let case = Case { stage, kind: BREAKS, name: &name, variant: &broken, flavour };
+        let seen = show(paths, &case, times, &mut |line| println!("{line}"))?;
         step(format!("\n-- what broke, on {flavour}\n"));
         for line in &seen.around_key {
             step(line);
@@ -52,8 +60,8 @@ pub fn break_it(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
 pub fn refuse(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
     let all = match var("R") {
-        Some(name) => vec![(name.clone(), find(stage, "refusals", &name)?)],
-        None => Variant::all(stage, "refusals")?,
+        Some(name) => vec![(name.clone(), find(stage, REFUSALS, &name)?)],
+        None => Variant::all(stage, REFUSALS)?,
     };
     for (name, refusal) in all {
         let said = refused(paths, stage, &kernel, &toolchain, &name, &refusal)?;
@@ -77,77 +85,124 @@ pub struct Seen {
     pub console: PathBuf,
 }
 
+/// A variant that is booted.
+pub struct Case<'a> {
+    /// The stage that it is one of.
+    pub stage: &'a Stage,
+    /// [`BREAKS`] or [`CHECKS`].
+    pub kind: &'static str,
+    /// Its name.
+    pub name: &'a str,
+    /// What it is.
+    pub variant: &'a Variant,
+    /// The kernel that it runs on.
+    pub flavour: Flavour,
+}
+
+impl Case<'_> {
+    /// Builds and boots it; gives the boot, and the first lines of a record of it.
+    fn boot(
+        &self,
+        paths: &Paths,
+        times: &mut Times,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<(Boot, String)> {
+        let &Self { stage, kind, name, variant, flavour } = self;
+        let module = stage.module_named(variant.module.as_deref())?;
+        let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
+        let place = format!("{kind}/{}-{name}", stage.folder);
+        let tree = variant.make(paths, stage, &place)?;
+        let built = module::build(paths, &kernel, &toolchain, &tree, &place, &[])?;
+        let machine = Machine::get(paths, &kernel, times)?;
+        let mut session = Session::new(paths, stage, &built)?;
+        session.raise(&variant.limits);
+        let script = match &variant.script {
+            Some(text) => {
+                session.write("variant.sh", text)?;
+                "variant.sh".into()
+            }
+            None => session::script(stage, module)?,
+        };
+        session.section(SECTION, &variant.args, &script);
+        let root = session.finish()?;
+        let console = paths.build_dir(&place)?.join(format!("console-{flavour}.log"));
+        let plan = Plan {
+            kernel: &kernel,
+            root: &root,
+            limit: session_limit(&kernel, variant.seconds.unwrap_or(stage.about.seconds)),
+            boot_limit: None,
+            params: &[],
+            console: &console,
+        };
+        let mut inside = false;
+        let boot = machine.boot(&plan, &mut |line| {
+            inside |= line.ends_with(&format!("guest: begin {SECTION}"));
+            if inside {
+                watch(line);
+                let _ = std::io::stdout().flush();
+            }
+        })?;
+        let stamp = format!(
+            "# SPDX-License-Identifier: GPL-2.0\n# The break `{name}`, recorded by `make stage-{} bless B={name}`; not edited.\n# kernel: Linux {}\n# rustc: {}\n# machine: {}\n",
+            stage.number,
+            kernel.release,
+            toolchain.version,
+            machine.describe()?,
+        );
+        Ok((boot, stamp))
+    }
+
+    /// The error that it did not show what it is to show.
+    fn silent(&self, what: &str, why: &str, boot: &Boot) -> miette::Report {
+        let lines = lines_of(&boot.lines, SECTION);
+        problem(
+            format!("`{}` {what} on {}: {why}", self.name, self.flavour),
+            format!("It ended as {:?}.\n{}", boot.end, last_lines(&lines.join("\n"), 30)),
+            format!("the whole console is {}", boot.console.display()),
+        )
+    }
+}
+
 /// Builds and boots a break, and verifies that it broke.
 pub fn show(
     paths: &Paths,
-    stage: &Stage,
-    name: &str,
-    broken: &Variant,
-    flavour: Flavour,
+    case: &Case<'_>,
     times: &mut Times,
     watch: &mut dyn FnMut(&str),
 ) -> Result<Seen> {
-    let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
-    let place = format!("breaks/{}-{name}", stage.folder);
-    let tree = broken.make(paths, stage, &place)?;
-    let built = module::build(paths, &kernel, &toolchain, &tree, &place, &[])?;
-    let machine = Machine::get(paths, &kernel, times)?;
-    let module = stage.module()?;
-    let mut session = Session::new(paths, stage, &built)?;
-    session.raise(&broken.limits);
-    let script = match &broken.script {
-        Some(text) => {
-            session.write("break.sh", text)?;
-            "break.sh".into()
-        }
-        None => session::script(stage, module)?,
-    };
-    session.section(SECTION, &broken.args, &script);
-    let root = session.finish()?;
-    let console = paths.build_dir(&place)?.join(format!("console-{flavour}.log"));
-    let plan = Plan {
-        kernel: &kernel,
-        root: &root,
-        limit: session_limit(&kernel, stage.about.seconds),
-        boot_limit: None,
-        params: &[],
-        console: &console,
-    };
-    let mut inside = false;
-    let boot = machine.boot(&plan, &mut |line| {
-        inside |= line.ends_with(&format!("guest: begin {SECTION}"));
-        if inside {
-            watch(line);
-            let _ = std::io::stdout().flush();
-        }
-    })?;
+    let (boot, stamp) = case.boot(paths, times, watch)?;
     let lines = lines_of(&boot.lines, SECTION).to_vec();
-    let key = broke(broken, &lines).map_err(|why| {
-        problem(
-            format!("`{name}` did not break on {flavour}: {why}"),
-            format!("It ended as {:?}.\n{}", boot.end, last_lines(&lines.join("\n"), 30)),
-            format!("the whole console is {}", console.display()),
-        )
-    })?;
+    let key =
+        shown(case.variant, &lines).map_err(|why| case.silent("did not break", &why, &boot))?;
     let around_key = lines
         .iter()
         .enumerate()
         .filter(|(i, _)| i.abs_diff(key) <= 6)
         .map(|(i, line)| format!("{} {line}", if i == key { ">>" } else { "  " }))
         .collect();
-    let stamp = format!(
-        "# SPDX-License-Identifier: GPL-2.0\n# The break `{name}`, recorded by `make stage-{} bless B={name}`; not edited.\n# kernel: Linux {}\n# rustc: {}\n# machine: {}\n",
-        stage.number,
-        kernel.release,
-        toolchain.version,
-        machine.describe()?,
-    );
-    Ok(Seen { around_key, lines, stamp, console })
+    Ok(Seen { around_key, lines, stamp, console: boot.console })
 }
 
-/// Does the log show what the break is to show?  Gives the key line.
-pub fn broke(broken: &Variant, lines: &[String]) -> std::result::Result<usize, String> {
-    let expect = &broken.expect;
+/// Builds and boots a check, and verifies that it shows what it is to show, that
+/// the kernel had nothing else to complain about, and that no step failed.
+pub fn check(
+    paths: &Paths,
+    case: &Case<'_>,
+    times: &mut Times,
+    watch: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let (boot, _) = case.boot(paths, times, watch)?;
+    verdict::clean_but(&boot, &case.variant.expect.splats)?;
+    let lines = lines_of(&boot.lines, SECTION);
+    match shown(case.variant, lines) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(case.silent("did not do what it should", &why, &boot)),
+    }
+}
+
+/// Does the log show what the variant is to show?  Gives the key line.
+pub fn shown(variant: &Variant, lines: &[String]) -> std::result::Result<usize, String> {
+    let expect = &variant.expect;
     let position = |pattern: &String| -> std::result::Result<Option<usize>, String> {
         let regex = Regex::new(pattern).map_err(|e| e.to_string())?;
         Ok(lines.iter().position(|line| regex.is_match(line)))
@@ -176,15 +231,15 @@ pub fn broke(broken: &Variant, lines: &[String]) -> std::result::Result<usize, S
             return Err(format!("a line matches `{pattern}`: {}", lines[at]));
         }
     }
-    key.ok_or_else(|| "the break expects nothing, so it shows nothing".into())
+    key.ok_or_else(|| "it expects nothing, so it shows nothing".into())
 }
 
 /// Records what a break shows, for the book.
 pub fn record(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Result<()> {
-    let broken = find(stage, "breaks", name)?;
+    let broken = find(stage, BREAKS, name)?;
     for flavour in flavours(&broken)? {
-        let seen =
-            show(paths, stage, name, &broken, flavour, times, &mut |line| println!("{line}"))?;
+        let case = Case { stage, kind: BREAKS, name, variant: &broken, flavour };
+        let seen = show(paths, &case, times, &mut |line| println!("{line}"))?;
         let file = recorded(stage, name, flavour);
         write(&file, seen.stamp + &seen.lines.join("\n") + "\n")?;
         step(format!("recorded in {}", file.display()));
@@ -195,7 +250,7 @@ pub fn record(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Re
 /// Records what the compiler says of a refusal, for the book.
 pub fn record_refusal(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Result<()> {
     let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
-    let refusal = find(stage, "refusals", name)?;
+    let refusal = find(stage, REFUSALS, name)?;
     let said = refused(paths, stage, &kernel, &toolchain, name, &refusal)?;
     let file = recorded_message(stage, name);
     write(&file, message(stage, name, &toolchain, &said))?;
@@ -223,29 +278,32 @@ pub fn recorded(stage: &Stage, name: &str, flavour: Flavour) -> PathBuf {
     stage.dir.join(format!("breaks/{name}.{flavour}.dmesg"))
 }
 
-/// The flavours that show a break.
-pub fn flavours(broken: &Variant) -> Result<Vec<Flavour>> {
-    let wrong = || {
-        problem(
-            format!("the break `{}` names no flavour, or an unknown one", broken.title),
+/// The flavours that a variant is made for.
+pub fn made_for(variant: &Variant) -> Result<Vec<Flavour>> {
+    let named = |flavour: &Flavour| variant.flavours.contains(&flavour.to_string());
+    let flavours: Vec<_> = Flavour::ALL.into_iter().filter(named).collect();
+    if flavours.is_empty() || flavours.len() != variant.flavours.len() {
+        return Err(problem(
+            format!("`{}` names no flavour, or an unknown one", variant.title),
             "",
             "flavours = [\"debug\"], [\"fast\"] or both",
-        )
-    };
-    let named = |flavour: &Flavour| broken.flavours.contains(&flavour.to_string());
-    let flavours: Vec<_> = Flavour::ALL.into_iter().filter(named).collect();
-    if flavours.is_empty() || flavours.len() != broken.flavours.len() {
-        return Err(wrong());
+        ));
     }
+    Ok(flavours)
+}
+
+/// Those of them that this run wants.
+pub fn flavours(variant: &Variant) -> Result<Vec<Flavour>> {
+    let flavours = made_for(variant)?;
     let Some(only) = var("KERNEL").map(|_| Flavour::wanted()).transpose()? else {
         return Ok(flavours);
     };
     match flavours.contains(&only) {
         true => Ok(vec![only]),
         false => Err(problem(
-            format!("this break is not made for `{only}`"),
-            broken.title.clone(),
-            format!("leave KERNEL= away: it runs on {}", broken.flavours.join(" and ")),
+            format!("this is not made for `{only}`"),
+            variant.title.clone(),
+            format!("leave KERNEL= away: it runs on {}", variant.flavours.join(" and ")),
         )),
     }
 }
@@ -260,9 +318,14 @@ pub fn refused(
     name: &str,
     refusal: &Variant,
 ) -> Result<String> {
-    let code = refusal.expect.error.as_deref().ok_or_else(|| {
-        problem(format!("the refusal `{name}` expects no error"), "", "[expect] error = \"E0373\"")
+    let wanted = refusal.expect.error.as_deref().ok_or_else(|| {
+        problem(
+            format!("the refusal `{name}` expects no error"),
+            "",
+            "[expect] error = \"E0373\", or the name of a lint",
+        )
     })?;
+    stage.module_named(refusal.module.as_deref())?;
     let place = format!("refusals/{}-{name}", stage.folder);
     let tree = refusal.make(paths, stage, &place)?;
     // Else a type with a long name, such as a closure's in a deep folder, goes into a file.
@@ -277,7 +340,7 @@ pub fn refused(
         }
         Err(error) => error.to_string(),
     };
-    points_there(&said, code, refusal, &tree).map_err(|why| {
+    points_there(&said, wanted, refusal, &tree).map_err(|why| {
         problem(format!("the refusal `{name}` is refused otherwise: {why}"), said.clone(), "")
     })?;
     // The message as the compiler gave it, without the folders of this machine.
@@ -292,18 +355,48 @@ pub fn refused(
     })
 }
 
-/// The first error has the code, and points into a replaced region.
+/// The first error of a message is the wanted one: that has the code, or its
+/// notes name the lint that made it an error.
+pub fn is_error(said: &str, wanted: &str) -> std::result::Result<(), String> {
+    let (first, rest) = first_error(said)?;
+    let is_code = wanted.strip_prefix('E').is_some_and(|n| n.parse::<u32>().is_ok());
+    // `#[deny(unused_must_use)]` in the source, `-D unused-must-use` among the options.
+    let names = |line: &str| {
+        let mut words = line.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c));
+        words.any(|word| word.replace('-', "_") == wanted)
+    };
+    let found = match is_code {
+        true => first.starts_with(&format!("error[{wanted}]")),
+        false => {
+            let mut notes = rest.skip_while(|line| !line.contains("note: "));
+            first.starts_with("error: ") && notes.any(names)
+        }
+    };
+    match found {
+        true => Ok(()),
+        false => Err(format!("`{first}` is not {wanted}")),
+    }
+}
+
+/// The first error of a message: its headline, and the lines up to the next one.
+fn first_error(
+    said: &str,
+) -> std::result::Result<(&str, impl Iterator<Item = &str>), &'static str> {
+    let headline = |line: &&str| line.starts_with("error") || line.starts_with("warning");
+    let mut lines = said.lines().skip_while(|l| !l.starts_with("error"));
+    let first = lines.next().ok_or("the compiler names no error")?;
+    Ok((first, lines.take_while(move |line| !headline(line))))
+}
+
+/// The first error is the wanted one, and points into a replaced region.
 fn points_there(
     said: &str,
-    code: &str,
+    wanted: &str,
     refusal: &Variant,
     tree: &Path,
 ) -> std::result::Result<(), String> {
-    let mut lines = said.lines().skip_while(|l| !l.starts_with("error"));
-    let first = lines.next().ok_or("the compiler names no error")?;
-    if !first.starts_with(&format!("error[{code}]")) {
-        return Err(format!("`{first}` is not {code}"));
-    }
+    is_error(said, wanted)?;
+    let (_, mut lines) = first_error(said)?;
     let place =
         lines.find_map(|l| l.trim_start().strip_prefix("--> ")).ok_or("no place is named")?;
     let mut parts = place.rsplitn(3, ':').skip(1);
@@ -317,7 +410,8 @@ fn points_there(
     Err(format!("it points to line {line} of {file}, which is not the refusal's own"))
 }
 
-fn find(stage: &Stage, kind: &str, name: &str) -> Result<Variant> {
+/// The stage's variant of a kind and a name.
+pub fn find(stage: &Stage, kind: &str, name: &str) -> Result<Variant> {
     let file = stage.dir.join(kind).join(format!("{name}.toml"));
     if file.is_file() {
         return Variant::read(&file);
@@ -357,20 +451,20 @@ mod tests {
     #[test]
     fn a_break_has_to_show_everything_that_it_expects() {
         let lines = log(&["[    1.0] a: [b] c", "[    2.0] BUG: scheduling while atomic: x/1/0x2"]);
-        assert_eq!(broke(&variant("lines = [\"b. c$\"]"), &lines), Ok(0));
-        assert_eq!(broke(&variant("splats = [\"schedule-in-atomic\"]"), &lines), Ok(1));
+        assert_eq!(shown(&variant("lines = [\"b. c$\"]"), &lines), Ok(0));
+        assert_eq!(shown(&variant("splats = [\"schedule-in-atomic\"]"), &lines), Ok(1));
         assert!(
-            broke(&variant("lines = [\"b. c$\", \"zzz\"]"), &lines).unwrap_err().contains("`zzz`")
+            shown(&variant("lines = [\"b. c$\", \"zzz\"]"), &lines).unwrap_err().contains("`zzz`")
         );
-        assert!(broke(&variant("splats = [\"kasan\"]"), &lines).unwrap_err().contains("`kasan`"));
-        assert!(broke(&variant("lines = [\"c\"]\nnever = [\"BUG\"]"), &lines).is_err());
+        assert!(shown(&variant("splats = [\"kasan\"]"), &lines).unwrap_err().contains("`kasan`"));
+        assert!(shown(&variant("lines = [\"c\"]\nnever = [\"BUG\"]"), &lines).is_err());
     }
 
     #[test]
     fn a_break_shows_its_lines_in_their_order() {
         let lines = log(&["a", "b", "c"]);
         let order =
-            |order: &str| broke(&variant(&format!("lines = ['b']\norder = {order}")), &lines);
+            |order: &str| shown(&variant(&format!("lines = ['b']\norder = {order}")), &lines);
         assert_eq!(order("['a', 'c']"), Ok(1));
         assert!(order("['a', 'c', 'b']").unwrap_err().contains("`b` does not come after `c`"));
         assert!(order("['a', 'd']").unwrap_err().contains("`d`"));
@@ -378,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_break_that_expects_nothing_is_none() {
-        assert!(broke(&variant(""), &log(&["x"])).is_err());
+        assert!(shown(&variant(""), &log(&["x"])).is_err());
     }
 
     #[test]
@@ -396,5 +490,40 @@ mod tests {
         assert!(check(at(3), "E0277").is_err());
         assert!(check(at(1), "E0373").is_err());
         assert!(check("no error at all".into(), "E0373").is_err());
+    }
+
+    #[test]
+    fn a_refusal_can_be_a_lint_s() {
+        let said = "\
+warning: unused_must_use, says somebody
+error: unused `RcuRetired` that must be used
+  --> story.rs:7:5
+   |
+7  |     prices.update(new)?; // unused_mut
+   |     ^^^^^^^^^^^^^^^^^^
+   |
+   = note: dropping it reclaims it later
+";
+        let defined = "\
+note: the lint level is defined here
+  --> main.rs:22:9
+   |
+22 | #![deny(unused_must_use)]
+   |         ^^^^^^^^^^^^^^^
+";
+        let option = "   = note: `-D unused-must-use` implied by `-D warnings`\n";
+        for note in [defined, option] {
+            let all = format!("{said}{note}\nerror: aborting due to 1 previous error\n");
+            assert_eq!(is_error(&all, "unused_must_use"), Ok(()), "{all}");
+            // The name is in the source only, and the other is none of a lint.
+            assert!(is_error(&all, "unused_mut").is_err());
+            assert!(is_error(&all, "unused").is_err());
+            assert!(is_error(&all, "E0277").is_err());
+        }
+        // A note of another message, and an error with a code.
+        assert!(is_error(&format!("{said}\nwarning: x\n{defined}"), "unused_must_use").is_err());
+        let coded = format!("error[E0277]: x\n{defined}");
+        assert_eq!(is_error(&coded, "E0277"), Ok(()));
+        assert!(is_error(&coded, "unused_must_use").is_err());
     }
 }

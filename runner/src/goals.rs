@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{book, breaks, doctor, house, run, test};
+use crate::{book, breaks, doctor, house, run, test, torture};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -42,6 +42,7 @@ const EVERYBODY: &[Goal<Work>] = &[
         help: "all tests; the last line is `N passed, N failed`",
         work: test::all,
     },
+    Goal { word: "torture", help: "every stage's torture, on both kernels", work: torture::all },
     Goal { word: "clean", help: "remove build/ (kernels and tools stay)", work: house::clean },
     Goal {
         word: "uninstall",
@@ -73,15 +74,26 @@ const VERBS: &[Goal<StageWork>] = &[
         help: "what the compiler does not let through; one with R=name",
         work: breaks::refuse,
     },
+    Goal {
+        word: "torture",
+        help: "try for a minute to break what it has built, on both kernels",
+        work: torture::stage,
+    },
+    Goal {
+        word: "test",
+        help: "its part of `make test`; one of its checks/ with C=name",
+        work: test::stage,
+    },
 ];
 
 const VARIABLES: &[(&str, &str)] = &[
     ("KERNEL=fast|debug", "which kernel (debug: every check on, the default)"),
     ("ARGS=\"cco_ms=2000\"", "parameters for the module"),
-    ("B=name, R=name", "one break, one refusal"),
+    ("B=name, R=name, C=name", "one break, one refusal, one check"),
     ("SCALE=original", "another speed of the same story, where a stage has one"),
     ("MODULE=name", "another module of the stage"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
+    ("SECONDS=600", "how long each torture lasts (60)"),
     ("CPUS=4", "CPUs of the guest (2)"),
     ("ACCEL=tcg|kvm", "what runs the guest (KVM where it works)"),
     ("DEADLINE=600", "seconds that a guest may take to boot, and for its work"),

@@ -19,6 +19,7 @@ mod stage;
 mod test;
 mod timeline;
 mod tools;
+mod torture;
 mod trace;
 mod variant;
 mod verdict;

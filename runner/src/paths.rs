@@ -99,6 +99,19 @@ pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A variable that is a number.
+pub fn number(name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
+    let Some(text) = var(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        _ => Err(problem(
+            format!("{name}={text} is not what it should be"),
+            format!("It is a number from {} to {}.", range.start(), range.end()),
+            "",
+        )),
+    }
+}
+
 /// Makes a folder with its parents.
 pub fn make_dir(dir: PathBuf) -> Result<PathBuf> {
     fs::create_dir_all(&dir).doing(|| format!("make the folder {}", dir.display()))?;

@@ -3,7 +3,7 @@
 //! A stage's verbs: build, run, shell, timeline, bless.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::breaks;
@@ -17,10 +17,10 @@ use crate::timeline::{Timeline, svg, text};
 use crate::tools::Toolchain;
 use crate::trace::log;
 use crate::verdict;
-use crate::vm::{Boot, Machine, Plan};
+use crate::vm::{Boot, Machine, Plan, session_limit};
 
 /// The section with the story that the verdict is on.
-const STORY: &str = "load-1";
+pub const STORY: &str = "load-1";
 
 /// What a stage runs on.
 pub struct Ready {
@@ -61,28 +61,52 @@ pub fn build(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     Ok(())
 }
 
-/// Boots, runs the stage's story once, and loads the module once more.
-fn play(
+/// What a guest is to do with a module.
+pub struct Play<'a> {
+    /// The module.
+    pub module: &'a str,
+    /// Its parameters.
+    pub args: String,
+    /// Limits to set first, as in stage.toml.
+    pub limits: &'a [String],
+    /// How long its script takes at most, as in stage.toml.
+    pub seconds: u64,
+    /// The file that gets the console.
+    pub console: PathBuf,
+}
+
+impl<'a> Play<'a> {
+    /// What this run's variables ask for.
+    fn wanted(paths: &Paths, stage: &'a Stage, kernel: &Kernel) -> Result<Self> {
+        let scale = stage.scale()?;
+        if let Some(scale) = scale {
+            note(format!("{}; it takes {} s at most", scale.about, scale.seconds));
+        }
+        Ok(Self {
+            module: stage.module()?,
+            args: stage.module_args()?,
+            limits: scale.map_or(&[], |s| &s.limits),
+            seconds: scale.map_or(stage.about.seconds, |s| s.seconds),
+            console: output(paths, stage, kernel)?.join("console.log"),
+        })
+    }
+}
+
+/// Boots, runs the module's script once, and loads the module once more.
+pub fn play(
     paths: &Paths,
     stage: &Stage,
     ready: &Ready,
     machine: &Machine,
+    play: &Play<'_>,
     times: &mut Times,
 ) -> Result<Boot> {
-    let module = stage.module()?;
-    let scale = stage.scale()?;
-    let args = stage.module_args()?;
     let mut session = Session::new(paths, stage, &ready.built)?;
-    if let Some(scale) = scale {
-        note(format!("{}; it takes {} s at most", scale.about, scale.seconds));
-        session.raise(&scale.limits);
-    }
-    session.section(STORY, &args, &session::script(stage, module)?);
-    session.section("load-2", &args, &session::again(module));
+    session.raise(play.limits);
+    session.section(STORY, &play.args, &session::script(stage, play.module)?);
+    session.section("load-2", &play.args, &session::again(play.module));
     let root = session.finish()?;
-    let seconds = scale.map_or(stage.about.seconds, |s| s.seconds);
-    let limit = crate::vm::session_limit(&ready.kernel, seconds);
-    let console = output(paths, stage, &ready.kernel)?.join("console.log");
+    let limit = session_limit(&ready.kernel, play.seconds);
     step(format!("booting Linux {} under {} ...", ready.kernel.release, machine.accel()));
     let mut began = None;
     let mut took = None;
@@ -93,7 +117,7 @@ fn play(
         limit,
         boot_limit: None,
         params: &[],
-        console: &console,
+        console: &play.console,
     };
     let boot = machine.boot(&plan, &mut |line| {
         if line.ends_with(&format!("guest: begin {STORY}")) {
@@ -117,21 +141,20 @@ fn play(
 pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let ready = ready(paths, stage, Flavour::wanted()?, times)?;
     let machine = Machine::get(paths, &ready.kernel, times)?;
-    let module = stage.module()?;
-    let boot = play(paths, stage, &ready, &machine, times)?;
+    let wanted = Play::wanted(paths, stage, &ready.kernel)?;
+    let boot = play(paths, stage, &ready, &machine, &wanted, times)?;
     let story = lines_of(&boot.lines, STORY);
     let dir = output(paths, stage, &ready.kernel)?;
     write(&dir.join("last.dmesg"), story.join("\n") + "\n")?;
     verdict::clean(&boot)?;
-    let contract = stage.file(module, "expected.trace");
     // Another script tells another story.
     if var("SCRIPT").is_none() {
-        verdict::keeps(&boot, STORY, &verdict::contract(&contract)?)?;
+        verdict::keeps(&boot, STORY, &verdict::contract(stage, wanted.module)?)?;
         step(format!(
-            "\nVERDICT: good.  Each of the {} lines is where stages/{}/expected.trace wants it, the kernel did not complain,\n\
+            "\nVERDICT: good.  Each of the {} lines is where {} wants it, the kernel did not complain,\n\
              and the module was loaded and unloaded twice.\n",
             log::events(&verdict::parse(story)).len(),
-            stage.folder,
+            shown(paths, &stage.file(wanted.module, "expected.trace")),
         ));
     } else {
         step(
@@ -192,10 +215,11 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     }
     let ready = ready(paths, stage, Flavour::wanted()?, times)?;
     let machine = Machine::get(paths, &ready.kernel, times)?;
-    let module = stage.module()?;
-    let boot = play(paths, stage, &ready, &machine, times)?;
+    let wanted = Play::wanted(paths, stage, &ready.kernel)?;
+    let module = wanted.module;
+    let boot = play(paths, stage, &ready, &machine, &wanted, times)?;
     verdict::clean(&boot)?;
-    verdict::keeps(&boot, STORY, &verdict::contract(&stage.file(module, "expected.trace"))?)?;
+    verdict::keeps(&boot, STORY, &verdict::contract(stage, module)?)?;
     let lines: Vec<_> = lines_of(&boot.lines, STORY)
         .iter()
         .filter(|l| l.contains(&format!("] {module}: ")))
@@ -211,9 +235,11 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let file = stage.file(module, "recorded.dmesg");
     write(&file, stamp + &lines.join("\n") + "\n")?;
     step(format!("recorded {} lines in {}", lines.len(), shown(paths, &file)));
-    let picture = stage.file(module, "recorded.svg");
-    write(&picture, recorded_picture(stage, module)?)?;
-    step(format!("and their timeline in {}", shown(paths, &picture)));
+    if let Some(drawn) = recorded_picture(stage, module)? {
+        let picture = stage.file(module, "recorded.svg");
+        write(&picture, drawn)?;
+        step(format!("and their timeline in {}", shown(paths, &picture)));
+    }
     Ok(())
 }
 
@@ -247,7 +273,7 @@ fn output(paths: &Paths, stage: &Stage, kernel: &Kernel) -> Result<PathBuf> {
     paths.build_dir(&format!("stage-{}/run-{}", stage.number, kernel.name.replace(' ', "-")))
 }
 
-fn shown(paths: &Paths, file: &std::path::Path) -> String {
+fn shown(paths: &Paths, file: &Path) -> String {
     file.strip_prefix(&paths.root).unwrap_or(file).display().to_string()
 }
 
@@ -256,9 +282,11 @@ fn terminal_width() -> usize {
     var("COLUMNS").and_then(|n| n.parse().ok()).filter(|n| (40..=300).contains(n)).unwrap_or(100)
 }
 
-/// The picture of a module's recorded run, as `bless` draws it.
-pub fn recorded_picture(stage: &Stage, module: &str) -> Result<String> {
-    Ok(svg(&draw(stage, module, &recorded(stage, module)?)))
+/// The picture of a module's recorded run, as `bless` draws it, if the stage's
+/// timeline has anything to show of that module.
+pub fn recorded_picture(stage: &Stage, module: &str) -> Result<Option<String>> {
+    let timeline = draw(stage, module, &recorded(stage, module)?);
+    Ok((!timeline.lanes.is_empty()).then(|| svg(&timeline)))
 }
 
 /// The recorded run of a module.

@@ -2,6 +2,7 @@
 
 //! A stage's folder and its stage.toml.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -33,11 +34,34 @@ pub struct About {
     /// How long the default run of the guest script takes at most, in seconds,
     /// on `fast` under TCG; deadlines are made from it.
     pub seconds: u64,
+    /// About how long the default story takes, in seconds: `make test` unloads
+    /// the modules at moments all over it, and a little after its end.
+    #[serde(default = "three_seconds")]
+    pub story: f64,
     /// Other speeds of the same story, for `SCALE=`.
     #[serde(default)]
-    pub scale: std::collections::BTreeMap<String, Scale>,
+    pub scale: BTreeMap<String, Scale>,
+    /// Parameters that `make test` loads a module with, by the module's name.
+    #[serde(default)]
+    pub test_args: BTreeMap<String, String>,
+    /// What `torture` runs, where a stage has it.
+    pub torture: Option<Torture>,
     /// How its timeline is drawn.
     pub timeline: timeline::Config,
+}
+
+fn three_seconds() -> f64 {
+    3.0
+}
+
+/// Modules that try for a while to break what the stage has built.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Torture {
+    /// The modules; each has a parameter `seconds`.
+    pub modules: Vec<String>,
+    /// How long each of them runs, if `SECONDS=` does not say otherwise.
+    pub seconds: u64,
 }
 
 /// A named set of module parameters.
@@ -56,6 +80,18 @@ pub struct Scale {
     pub limits: Vec<String>,
 }
 
+impl About {
+    /// Reads stage.toml, or says what is wrong with it.
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let about: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let tortured = about.torture.iter().flat_map(|torture| &torture.modules);
+        match about.test_args.keys().chain(tortured).find(|name| !about.modules.contains(name)) {
+            None => Ok(about),
+            Some(name) => Err(format!("`{name}` is not among its modules")),
+        }
+    }
+}
+
 impl Stage {
     /// All stages of the checkout, by number.
     pub fn all(paths: &Paths) -> Result<Vec<Self>> {
@@ -71,8 +107,8 @@ impl Stage {
             if !dir.join("stage.toml").exists() {
                 continue;
             }
-            let about = toml::from_str(&read(&dir.join("stage.toml"))?).map_err(|e| {
-                problem(format!("stages/{folder}/stage.toml cannot be read"), e.to_string(), "")
+            let about = About::parse(&read(&dir.join("stage.toml"))?).map_err(|why| {
+                problem(format!("stages/{folder}/stage.toml cannot be read"), why, "")
             })?;
             stages.push(Self { number, folder, dir, about });
         }
@@ -97,21 +133,20 @@ impl Stage {
 
     /// The module of this run: `MODULE=`, or the stage's first.
     pub fn module(&self) -> Result<&str> {
+        self.module_named(var("MODULE").as_deref())
+    }
+
+    /// The module of a name; without one, the stage's first.
+    pub fn module_named(&self, name: Option<&str>) -> Result<&str> {
         let first = self.about.modules.first().map(String::as_str).unwrap_or_default();
-        match var("MODULE") {
-            None => Ok(first),
-            Some(name) => {
-                self.about.modules.iter().find(|m| **m == name).map(String::as_str).ok_or_else(
-                    || {
-                        problem(
-                            format!("stage {} has no module `{name}`", self.number),
-                            format!("It has: {}", self.about.modules.join(", ")),
-                            format!("make stage-{} run MODULE={first}", self.number),
-                        )
-                    },
-                )
-            }
-        }
+        let Some(name) = name else { return Ok(first) };
+        self.about.modules.iter().find(|m| *m == name).map(String::as_str).ok_or_else(|| {
+            problem(
+                format!("stage {} has no module `{name}`", self.number),
+                format!("It has: {}", self.about.modules.join(", ")),
+                format!("make stage-{} run MODULE={first}", self.number),
+            )
+        })
     }
 
     /// The parameters for the module: `SCALE=`'s, then `ARGS=`, which win.
@@ -153,5 +188,26 @@ impl Stage {
             Some(first) if first == module => self.dir.join(name),
             _ => self.dir.join(format!("{module}.{name}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: &str = "title = 't'\nmodules = ['a', 'b']\nseconds = 1\n";
+
+    #[test]
+    fn what_a_stage_says_of_its_modules() {
+        let parse = |more: &str| About::parse(&format!("{ABOUT}{more}\n[timeline]\ntitle = 't'"));
+        let about = parse("story = 1.5\n[test_args]\nb = 'seconds=10'").unwrap();
+        assert_eq!((about.story, &*about.test_args["b"]), (1.5, "seconds=10"));
+        assert!(about.torture.is_none());
+        let about = parse("[torture]\nmodules = ['b']\nseconds = 60").unwrap();
+        assert_eq!((about.story, about.torture.unwrap().seconds), (3.0, 60));
+        for wrong in ["[test_args]\nc = ''", "[torture]\nmodules = ['b', 'c']\nseconds = 60"] {
+            assert_eq!(parse(wrong).err().unwrap(), "`c` is not among its modules");
+        }
+        assert!(parse("[torture]\nmodules = []").err().unwrap().contains("missing field"));
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::book;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
-use crate::paths::Paths;
+use crate::paths::{Paths, var};
 use crate::say::{Result, Times, problem, seconds, step};
 use crate::stage::Stage;
 use crate::tools::{Need, ensure};
@@ -123,19 +123,42 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.part("book", |t| host::book(paths, t))?;
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t))?;
     for flavour in Flavour::ALL {
-        for stage in &stages {
+        for (i, stage) in stages.iter().enumerate() {
+            // Once a kernel, so the first stage has it along.
+            let layout = i == 0;
             let name = format!("stage {} on {flavour}", stage.number);
-            tally.part(name, |t| stages::test(paths, stage, flavour, t))?;
+            tally.part(name, |t| stages::test(paths, stage, flavour, layout, t))?;
         }
     }
     for stage in &stages {
-        let name = format!("stage {}: breaks, refusals", stage.number);
-        tally.part(name, |t| stages::variants(paths, stage, t))?;
+        let name = format!("stage {}: breaks, refusals, checks", stage.number);
+        tally.part(name, |t| stages::variants(paths, stage, &Flavour::ALL, t))?;
     }
     tally.part("modules that misbehave", |t| {
         misfits::test(paths, t)?;
         stages::planted(paths, &Stage::get(paths, "stage-1")?, t)
     })?;
+    interrupt::check()?;
+    tally.close()
+}
+
+/// `make stage-N test`: what of that is about one stage.
+pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    if let Some(name) = var("C") {
+        return stages::check(paths, stage, &name, times);
+    }
+    let flavours = Flavour::all_wanted()?;
+    for flavour in &flavours {
+        Kernel::get(paths, *flavour, times)?;
+    }
+    let mut tally = Tally::default();
+    tally.part("traces", |t| host::traces(std::slice::from_ref(stage), t))?;
+    for flavour in &flavours {
+        let name = format!("stage {} on {flavour}", stage.number);
+        tally.part(name, |t| stages::test(paths, stage, *flavour, false, t))?;
+    }
+    let name = format!("stage {}: breaks, refusals, checks", stage.number);
+    tally.part(name, |t| stages::variants(paths, stage, &flavours, t))?;
     interrupt::check()?;
     tally.close()
 }

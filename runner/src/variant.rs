@@ -21,12 +21,17 @@ pub struct Variant {
     /// What the log, or the compiler's message, shows; for the screen and the book.
     #[serde(default)]
     pub explanation: String,
-    /// The flavours that show it, `debug`, `fast` or both; for a break.
+    /// The flavours that show it, `debug`, `fast` or both; for what is booted.
     #[serde(default)]
     pub flavours: Vec<String>,
+    /// The module that it is about; the stage's first, if not given.
+    pub module: Option<String>,
     /// Parameters for the module.
     #[serde(default)]
     pub args: String,
+    /// How long its script takes at most, if not as long as the stage's: see
+    /// stage.toml.
+    pub seconds: Option<u64>,
     /// Limits to set before the module is loaded, as in stage.toml.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -39,23 +44,24 @@ pub struct Variant {
     pub expect: Expect,
 }
 
-/// What a break's log or a refusal's compiler has to say.
+/// What a log, or a refusal's compiler, has to say.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// A break: for each, a line of the log has to match; the first is the key line.
+    /// For each, a line of the log has to match; the first is the key line.
     #[serde(default)]
     pub lines: Vec<String>,
-    /// A break: lines that match these have to come in this order.
+    /// Lines that match these have to come in this order.
     #[serde(default)]
     pub order: Vec<String>,
-    /// A break: splats of these kinds have to be there.
+    /// Splats of these kinds have to be there; in a check, and no others.
     #[serde(default)]
     pub splats: Vec<String>,
-    /// A break: no line of the log may match.
+    /// No line of the log may match.
     #[serde(default)]
     pub never: Vec<String>,
-    /// A refusal: the compiler's error code.
+    /// A refusal: the compiler's error code, or the name of the lint that makes
+    /// an error of it.
     pub error: Option<String>,
 }
 
@@ -78,7 +84,8 @@ impl Variant {
             .map_err(|e| problem(format!("{} cannot be read", file.display()), e.to_string(), ""))
     }
 
-    /// All variants of a kind that a stage has, by name: `breaks` or `refusals`.
+    /// All variants of a kind that a stage has, by name: `breaks`, `refusals` or
+    /// `checks`.
     pub fn all(stage: &Stage, kind: &str) -> Result<Vec<(String, Self)>> {
         let mut all = vec![];
         for entry in fs::read_dir(stage.dir.join(kind)).into_iter().flatten().flatten() {

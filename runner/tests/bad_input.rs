@@ -113,6 +113,7 @@ fn unknown_words() {
     m.refuses(&["frobnicate"], &[], &["there is no goal `frobnicate`", "make help"]);
     m.refuses(&["stage-1", "walk"], &[], &["does not know `walk`", "make stage-1 run"]);
     m.refuses(&["run"], &[], &["of which stage?", "make stage-1 run"]);
+    m.refuses(&["stage-1", "torture"], &[], &["there is no torture here", "stage.toml"]);
 }
 
 #[test]
@@ -121,6 +122,8 @@ fn unknown_values() {
     m.refuses(&["stage-1", "run"], &[("KERNEL", "slow")], &["flavour `slow`", "KERNEL=fast"]);
     m.refuses(&["stage-1", "bless"], &[("ARGS", "cco_ms=1")], &["ARGS= does not go with bless"]);
     m.refuses(&["stage-1", "shell"], &[], &["wants a terminal"]);
+    m.refuses(&["stage-1", "test"], &[("C", "x")], &["no `x` among its checks", "self-join"]);
+    m.refuses(&["stage-1", "torture"], &[("SECONDS", "long")], &["SECONDS=long", "a number"]);
 }
 
 #[test]

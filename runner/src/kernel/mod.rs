@@ -37,6 +37,14 @@ impl Flavour {
     /// Both, in the order in which they are built and tested.
     pub const ALL: [Self; 2] = [Self::Debug, Self::Fast];
 
+    /// Both, or the one of `KERNEL=`.
+    pub fn all_wanted() -> Result<Vec<Self>> {
+        match var("KERNEL") {
+            None => Ok(Self::ALL.to_vec()),
+            Some(_) => Ok(vec![Self::wanted()?]),
+        }
+    }
+
     /// `KERNEL=`, or the default.
     pub fn wanted() -> Result<Self> {
         match var("KERNEL").as_deref() {

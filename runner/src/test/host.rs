@@ -86,21 +86,28 @@ pub fn lint(
 pub fn traces(stages: &[Stage], tally: &mut Tally) -> Result<()> {
     for stage in stages {
         for module in &stage.about.modules {
+            // The modules besides the first need no recorded run.
+            let first = stage.about.modules.first() == Some(module);
+            if !first && !stage.file(module, "recorded.dmesg").exists() {
+                tally.check(format!("{module}: expected.trace can be read"), || {
+                    verdict::contract(stage, module).map(|_| ())
+                });
+                continue;
+            }
             tally.check(format!("{module}: the recorded run meets expected.trace"), || {
-                let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
+                let contract = verdict::contract(stage, module)?;
                 verdict::meets(&contract, &log::parse(&run::recorded(stage, module)?))
             });
             tally.check(format!("{module}: the recorded picture is of the recorded run"), || {
-                if read(&stage.file(module, "recorded.svg"))?
-                    == run::recorded_picture(stage, module)?
-                {
+                let recorded = std::fs::read_to_string(stage.file(module, "recorded.svg")).ok();
+                if recorded == run::recorded_picture(stage, module)? {
                     return Ok(());
                 }
-                let help = format!("make stage-{} bless", stage.number);
+                let help = format!("make stage-{} bless MODULE={module}", stage.number);
                 Err(problem("recorded.svg is not what recorded.dmesg gives", "", help))
             });
             tally.check(format!("{module}: the checker catches every mutation of it"), || {
-                let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
+                let contract = verdict::contract(stage, module)?;
                 let counts =
                     mutate_and_check(&contract, &log::parse(&run::recorded(stage, module)?))
                         .map_err(|why| problem("the checker misjudged a changed log", why, ""))?;
@@ -112,16 +119,18 @@ pub fn traces(stages: &[Stage], tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// The README's own trace is the recorded one.
+/// The README's own trace is a recorded one.
 pub fn readme(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
     let readme = read(&paths.root.join("README.md"))?;
     let shown: Vec<_> = readme.lines().filter(|line| line.starts_with("[  ")).collect();
-    tally.check("the README shows lines of the recorded run, and no others", || {
-        let mut recorded = String::new();
-        for stage in stages {
-            recorded += &run::recorded(stage, stage.module()?)?;
-        }
-        let other = shown.iter().find(|line| !recorded.lines().any(|r| r == **line));
+    tally.check("the README shows lines of recorded runs, and no others", || {
+        let runs = stages.iter().flat_map(|stage| {
+            let modules = stage.about.modules.iter();
+            modules.filter_map(|module| run::recorded(stage, module).ok())
+        });
+        let recorded: Vec<_> = runs.collect();
+        let lines = recorded.iter().flat_map(|run| run.lines());
+        let other = shown.iter().find(|line| !lines.clone().any(|r| r == **line));
         match other {
             None if shown.len() >= 10 => Ok(()),
             None => Err(problem("the README has no trace", "", "")),

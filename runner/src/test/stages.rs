@@ -1,79 +1,126 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A stage in the VM: its story twice, unloading at any moment, and leaks; all
-//! in one boot.
+//! A stage in the VM: the story of each of its modules twice, unloading at any
+//! moment, and leaks; all in one boot.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 
 use super::Tally;
-use crate::breaks;
+use crate::breaks::{self, BREAKS, CHECKS, Case, REFUSALS};
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::module;
 use crate::paths::{Paths, read};
-use crate::run::ready;
-use crate::say::{Result, Times, problem};
+use crate::run::{Ready, ready};
+use crate::say::{Result, Times, problem, step};
 use crate::session::{self, Session, lines_of};
 use crate::stage::Stage;
+use crate::trace::contract::Contract;
 use crate::variant::Variant;
 use crate::verdict;
 use crate::vm::{Boot, Machine, Plan, session_limit};
 
-/// How often a module is unloaded at a random moment.
+/// How often a stage's first module is unloaded at a random moment.
 const MOMENTS: usize = 2 * HALF;
 
-/// Half of that: between the two halves it is counted what is left behind.
+/// Half of that: between the two halves it is counted what is left behind.  The
+/// other modules are unloaded as often.
 const HALF: usize = 5;
 
-/// About how many seconds a stage's default story takes: unloading is tried at
-/// moments all over it, and a little after its end.
-const STORY: f64 = 3.5;
+/// The one of a stage's checks that is not booted by itself: a module that leaks
+/// some objects a load, which the leak check must find.
+const LEAKS: &str = "leaks";
 
-/// Runs all checks of a stage on one flavour.
-pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -> Result<()> {
+/// A module of a stage, with what it is held against.
+struct Tested<'a> {
+    name: &'a str,
+    args: &'a str,
+    script: String,
+    contract: Contract,
+    /// After how many seconds it is unloaded, wherever its story is then.
+    moments: Vec<String>,
+}
+
+impl<'a> Tested<'a> {
+    fn get(stage: &'a Stage, name: &'a str, moments: Vec<String>) -> Result<Self> {
+        let contract = verdict::contract(stage, name)?;
+        let script = session::script(stage, name)?;
+        let args = stage.about.test_args.get(name).map_or("", String::as_str);
+        Ok(Self { name, args, script, contract, moments })
+    }
+
+    /// Adds a section of this module, named after it.
+    fn section(&self, session: &mut Session, what: &str, script: &str) {
+        session.section(&format!("{what}-{}", self.name), self.args, script);
+    }
+
+    /// Adds a section where it is unloaded at some of its moments.
+    fn unloaded(&self, session: &mut Session, what: &str, moments: &[String]) {
+        let script = format!("any-moment.sh {} {}", self.name, moments.join(" "));
+        self.section(session, what, &script);
+    }
+}
+
+/// Runs all checks of a stage on one flavour.  With `layout`, also whether Rust
+/// and C agree on where the fields of a struct of that kernel are.
+pub fn test(
+    paths: &Paths,
+    stage: &Stage,
+    flavour: Flavour,
+    layout: bool,
+    tally: &mut Tally,
+) -> Result<()> {
     let mut times = Times::default();
     let ready = ready(paths, stage, flavour, &mut times)?;
     let machine = Machine::get(paths, &ready.kernel, &mut times)?;
-    let module = stage.module()?;
-    let script = session::script(stage, module)?;
-    let moments = moments(STORY);
-    let at_any_moment = |delays: &[String]| format!("any-moment.sh {module} {}", delays.join(" "));
-
-    // A module that leaks some objects a load: what the leak check must find.
-    let leaky = Variant::read(&paths.root.join("runner/tests/variants/leaks.toml"))?;
-    let name = "variants/leaks";
-    let tree = leaky.make(paths, stage, name)?;
-    let leaky = module::build(paths, &ready.kernel, &ready.toolchain, &tree, name, &[])?;
-    let at_once = format!("with-file.sh leaky any-moment.sh {module}{}", " 0".repeat(HALF));
-
-    // Where Rust and C find the fields of task_struct.
-    let offsets = paths.root.join("runner/tests/offsets");
-    let offsets = module::build(paths, &ready.kernel, &ready.toolchain, &offsets, "offsets", &[])?;
+    let mut modules = vec![];
+    for (i, name) in stage.about.modules.iter().enumerate() {
+        let moments = moments(stage.about.story, if i == 0 { MOMENTS } else { HALF });
+        tally.check(format!("{name}: there is a script, and a promise"), || {
+            modules.push(Tested::get(stage, name, moments)?);
+            Ok(())
+        });
+    }
+    let Some((first, others)) = modules.split_first() else { return Ok(()) };
 
     let mut session = Session::new(paths, stage, &ready.built)?;
-    session.add(&leaky.ko(module)?, "leaky.ko")?;
-    session.add(&offsets.ko("offsets")?, "offsets.ko")?;
-    session.section("offsets", "", "any-moment.sh offsets 0");
-    session.section("load-1", "", &script);
+    if layout {
+        let from = paths.root.join("runner/tests/offsets");
+        let offsets = module::build(paths, &ready.kernel, &ready.toolchain, &from, "offsets", &[])?;
+        session.add(&offsets.ko("offsets")?, "offsets.ko")?;
+        session.section("offsets", "", "any-moment.sh offsets 0");
+    }
+    modules.iter().for_each(|m| m.section(&mut session, "load-1", &m.script));
     session.section("leaks-begin", "", "leaks.sh begin");
-    session.section("load-2", "", &script);
-    session.section("any-moment-1", "", &at_any_moment(&moments[..HALF]));
+    modules.iter().for_each(|m| m.section(&mut session, "load-2", &m.script));
+    let (half, other_half) = first.moments.split_at(HALF);
+    first.unloaded(&mut session, "any-moment-1", half);
+    // The slabs must not grow in both halves, so these belong into one of them.
+    others.iter().for_each(|m| m.unloaded(&mut session, "any-moment-1", &m.moments));
     session.section("leaks-middle", "", "leaks.sh middle");
-    session.section("any-moment-2", "", &at_any_moment(&moments[HALF..]));
+    first.unloaded(&mut session, "any-moment-2", other_half);
     session.section("leaks-end", "", "leaks.sh end");
-    session.section("leaky-begin", "", "leaks.sh begin");
-    session.section("leaky-1", "", &at_once);
-    session.section("leaky-middle", "", "leaks.sh middle");
-    session.section("leaky-2", "", &at_once);
-    session.section("leaky-end", "", "leaks.sh end");
+    let mut leaky = String::new();
+    tally.check(format!("checks/{LEAKS}: there is something for the leak check to find"), || {
+        leaky = add_leaky(paths, stage, &ready, &session)?;
+        Ok(())
+    });
+    if !leaky.is_empty() {
+        session.section("leaky-begin", "", "leaks.sh begin");
+        session.section("leaky-1", "", &leaky);
+        session.section("leaky-middle", "", "leaks.sh middle");
+        session.section("leaky-2", "", &leaky);
+        session.section("leaky-end", "", "leaks.sh end");
+    }
     let root = session.finish()?;
 
     let console = paths.build_dir("test")?.join(format!("stage-{}-{flavour}.log", stage.number));
+    let seconds = 90 + 4 * stage.about.seconds * modules.len() as u64;
     let plan = Plan {
         kernel: &ready.kernel,
         root: &root,
-        limit: session_limit(&ready.kernel, 90 + 4 * stage.about.seconds),
+        limit: session_limit(&ready.kernel, seconds),
         boot_limit: None,
         // Slow to boot with, so only where it is wanted.
         params: &["kmemleak=on"],
@@ -81,58 +128,72 @@ pub fn test(paths: &Paths, stage: &Stage, flavour: Flavour, tally: &mut Tally) -
     };
     let boot = machine.boot(&plan, &mut |_| ())?;
 
-    let contract = verdict::contract(&stage.file(module, "expected.trace"))?;
-    tally.check(format!("{module}: no splat, every load and unload worked"), || {
+    tally.check("no splat, every load and unload worked", || {
         let end = boot.lines.iter().position(|l| l.ends_with("guest: begin leaky-begin"));
         verdict::clean_up_to(&boot, end.unwrap_or(boot.lines.len()))
     });
-    tally.check("Rust and C agree on the layout of task_struct", || {
-        let lines = lines_of(&boot.lines, "offsets");
-        match lines.iter().any(|l| l.ends_with("layouts agree")) {
-            true => Ok(()),
-            false => Err(problem("they do not", lines.join("\n"), "see kernel/base.config")),
-        }
-    });
-    for section in ["load-1", "load-2"] {
-        tally.check(format!("{module}: {section} keeps the contract"), || {
-            verdict::keeps(&boot, section, &contract)
+    if layout {
+        tally.check("Rust and C agree on the layout of task_struct", || {
+            let lines = lines_of(&boot.lines, "offsets");
+            match lines.iter().any(|l| l.ends_with("layouts agree")) {
+                true => Ok(()),
+                false => Err(problem("they do not", lines.join("\n"), "see kernel/base.config")),
+            }
         });
     }
-    tally.check(format!("{module}: unloaded at {MOMENTS} random moments"), || {
-        let lines =
-            [lines_of(&boot.lines, "any-moment-1"), lines_of(&boot.lines, "any-moment-2")].concat();
-        let unloaded = lines.iter().filter(|l| l.contains("guest: unloaded")).count();
-        if unloaded == MOMENTS {
-            return Ok(());
+    for Tested { name, contract, moments, .. } in &modules {
+        for load in ["load-1", "load-2"] {
+            tally.check(format!("{name}: {load} keeps the contract"), || {
+                verdict::keeps(&boot, &format!("{load}-{name}"), contract)
+            });
         }
-        Err(problem(
-            format!("it was unloaded {unloaded} times of {MOMENTS}"),
-            lines.join("\n"),
-            format!("the delays were {}", moments.join(" ")),
-        ))
+        tally.check(format!("{name}: unloaded at {} random moments", moments.len()), || {
+            let part = |part| lines_of(&boot.lines, &format!("any-moment-{part}-{name}"));
+            let lines = [part(1), part(2)].concat();
+            let unloaded = lines.iter().filter(|l| l.contains("guest: unloaded")).count();
+            if unloaded == moments.len() {
+                return Ok(());
+            }
+            Err(problem(
+                format!("it was unloaded {unloaded} times of {}", moments.len()),
+                lines.join("\n"),
+                format!("the delays were {}", moments.join(" ")),
+            ))
+        });
+    }
+    tally.check("nothing leaked", || match leaks(&boot, &ready.kernel, "leaks")? {
+        found if found.is_empty() => Ok(()),
+        found => Err(problem("memory was not freed", found, "")),
     });
-    tally.check(format!("{module}: nothing leaked"), || {
-        match leaks(&boot, &ready.kernel, "leaks")? {
-            found if found.is_empty() => Ok(()),
-            found => Err(problem("memory was not freed", found, "")),
-        }
-    });
-    tally.check(format!("{module}: the leaky variant is caught"), || {
-        match leaks(&boot, &ready.kernel, "leaky")? {
-            found if found.is_empty() => Err(problem("a leak was not found", "", "")),
-            _ => Ok(()),
-        }
-    });
+    if !leaky.is_empty() {
+        tally.check("the leaky variant is caught", || {
+            match leaks(&boot, &ready.kernel, "leaky")? {
+                found if found.is_empty() => Err(problem("a leak was not found", "", "")),
+                _ => Ok(()),
+            }
+        });
+    }
     Ok(())
 }
 
-/// Delays in seconds, one in each tenth of a story, so that all of it is met.
-fn moments(story: f64) -> Vec<String> {
-    (0..MOMENTS)
+/// Builds the stage's leaky module for a session; gives the script that loads it.
+fn add_leaky(paths: &Paths, stage: &Stage, ready: &Ready, session: &Session) -> Result<String> {
+    let leaky = breaks::find(stage, CHECKS, LEAKS)?;
+    let module = stage.module_named(leaky.module.as_deref())?;
+    let name = format!("checks/{}-{LEAKS}", stage.folder);
+    let tree = leaky.make(paths, stage, &name)?;
+    let built = module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, &[])?;
+    session.add(&built.ko(module)?, "leaky.ko")?;
+    Ok(format!("with-file.sh leaky any-moment.sh {module}{}", " 0".repeat(HALF)))
+}
+
+/// Delays in seconds, one in each of `count` parts of a story, so that all of it is met.
+fn moments(story: f64, count: usize) -> Vec<String> {
+    (0..count)
         .map(|i| {
             let random = std::hash::RandomState::new().build_hasher().finish();
             let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
-            format!("{:.2}", (i as f64 + fraction) * story / MOMENTS as f64)
+            format!("{:.2}", (i as f64 + fraction) * story / count as f64)
         })
         .collect()
 }
@@ -179,20 +240,26 @@ fn slabs(lines: &[String]) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Every break breaks, every refusal is refused, and what was recorded still says so.
-pub fn variants(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
+/// Every break breaks, every refusal is refused, what was recorded still says so,
+/// and every check passes.
+pub fn variants(
+    paths: &Paths,
+    stage: &Stage,
+    flavours: &[Flavour],
+    tally: &mut Tally,
+) -> Result<()> {
     let mut times = Times::default();
     let (kernel, toolchain) = Kernel::get(paths, Flavour::Fast, &mut times)?;
-    for (name, refusal) in Variant::all(stage, "refusals")? {
+    for (name, refusal) in Variant::all(stage, REFUSALS)? {
         tally.check(format!("refusal {name}: {}", refusal.title), || {
             let said = breaks::refused(paths, stage, &kernel, &toolchain, &name, &refusal)?;
             let recorded = read(&breaks::recorded_message(stage, &name))?;
             let same_rustc = recorded.contains(&format!("# rustc: {}\n", toolchain.version));
-            let code = refusal.expect.error.as_deref().unwrap_or_default();
+            let wanted = refusal.expect.error.as_deref().unwrap_or_default();
             let as_recorded = match same_rustc {
                 true => recorded == breaks::message(stage, &name, &toolchain, &said),
                 // Another compiler may put it in other words.
-                false => recorded.contains(&format!("error[{code}]")),
+                false => breaks::is_error(&recorded, wanted).is_ok(),
             };
             if as_recorded {
                 return Ok(());
@@ -201,19 +268,42 @@ pub fn variants(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
             Err(problem("the recorded message is not what the compiler says", said, help))
         });
     }
-    for (name, broken) in Variant::all(stage, "breaks")? {
-        for flavour in breaks::flavours(&broken)? {
-            interrupt::check()?;
-            tally.check(format!("break {name} on {flavour}: {}", broken.title), || {
-                breaks::show(paths, stage, &name, &broken, flavour, &mut times, &mut |_| ())?;
-                let recorded = read(&breaks::recorded(stage, &name, flavour))?;
-                let lines: Vec<_> = recorded.lines().map(str::to_owned).collect();
-                let help = format!("make stage-{} bless B={name}", stage.number);
-                breaks::broke(&broken, &lines)
-                    .map(|_| ())
-                    .map_err(|why| problem("the recorded log does not show it", why, help))
-            });
+    for (kind, what) in [(BREAKS, "break"), (CHECKS, "check")] {
+        for (name, variant) in &Variant::all(stage, kind)? {
+            if kind == CHECKS && name == LEAKS {
+                continue;
+            }
+            for flavour in breaks::made_for(variant)? {
+                interrupt::check()?;
+                if !flavours.contains(&flavour) {
+                    continue;
+                }
+                let case = Case { stage, kind, name, variant, flavour };
+                tally.check(format!("{what} {name} on {flavour}: {}", variant.title), || {
+                    if kind == CHECKS {
+                        return breaks::check(paths, &case, &mut times, &mut |_| ());
+                    }
+                    breaks::show(paths, &case, &mut times, &mut |_| ())?;
+                    let recorded = read(&breaks::recorded(stage, name, flavour))?;
+                    let lines: Vec<_> = recorded.lines().map(str::to_owned).collect();
+                    let help = format!("make stage-{} bless B={name}", stage.number);
+                    breaks::shown(variant, &lines)
+                        .map(|_| ())
+                        .map_err(|why| problem("the recorded log does not show it", why, help))
+                });
+            }
         }
+    }
+    Ok(())
+}
+
+/// One check of a stage, seen as it runs.
+pub fn check(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Result<()> {
+    let variant = &breaks::find(stage, CHECKS, name)?;
+    for flavour in breaks::flavours(variant)? {
+        let case = Case { stage, kind: CHECKS, name, variant, flavour };
+        breaks::check(paths, &case, times, &mut |line| println!("{line}"))?;
+        step(format!("\nVERDICT: good.  {name} on {flavour}: {}\n", variant.title));
     }
     Ok(())
 }
@@ -225,21 +315,14 @@ pub fn planted(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
     let read =
         |name: &str| Variant::read(&paths.root.join(format!("runner/tests/variants/{name}.toml")));
     tally.check("a break that does not break is caught", || {
-        let harmless = read("harmless-break")?;
-        let name = "harmless-break";
-        match breaks::show(paths, stage, name, &harmless, Flavour::Fast, &mut times, &mut |_| ()) {
+        let (name, variant) = ("harmless-break", &read("harmless-break")?);
+        let case = Case { stage, kind: BREAKS, name, variant, flavour: Flavour::Fast };
+        match breaks::show(paths, &case, &mut times, &mut |_| ()) {
             Ok(_) => Err(problem("it passed for one", "", "")),
             Err(e) if e.to_string().contains("did not break") => Ok(()),
             Err(e) => Err(e),
         }
     });
-    let own = read("self-join")?;
-    for flavour in Flavour::ALL {
-        tally.check(format!("{} ({flavour})", own.title), || {
-            let name = "self-join";
-            breaks::show(paths, stage, name, &own, flavour, &mut times, &mut |_| ()).map(|_| ())
-        });
-    }
     tally.check("a refusal that compiles is caught", || {
         let name = "compiling-refusal";
         match breaks::refused(paths, stage, &kernel, &toolchain, name, &read(name)?) {

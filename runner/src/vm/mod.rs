@@ -20,7 +20,7 @@ pub use root::Root;
 
 use crate::interrupt::{self, Group};
 use crate::kernel::Kernel;
-use crate::paths::Paths;
+use crate::paths::{Paths, number};
 use crate::say::{Doing, Result, Times, problem};
 use crate::tools::{self, Need, ensure, virtme};
 
@@ -285,19 +285,6 @@ fn panicked(lines: &[String]) -> bool {
 /// CPUs of the guest: `CPUS=`, or two, which is the least that shows anything.
 fn cpus() -> Result<u64> {
     Ok(number("CPUS", 1..=8)?.unwrap_or(2))
-}
-
-/// A variable that is a number.
-fn number(name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
-    let Some(text) = crate::paths::var(name) else { return Ok(None) };
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(problem(
-            format!("{name}={text} is not what it should be"),
-            format!("It is a number from {} to {}.", range.start(), range.end()),
-            "",
-        )),
-    }
 }
 
 /// How long a guest may take to its first word.
