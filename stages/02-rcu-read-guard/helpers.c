@@ -44,6 +44,13 @@ bool helper_may_wait(void)
 	return !preempt_count() && !irqs_disabled() && !rcu_preempt_depth();
 }
 
+/* The state of a task, as a letter. */
+
+char helper_task_state(struct task_struct *task)
+{
+	return task_state_to_char(task);
+}
+
 /*
  * Reclaim in process context.  A callback may not sleep; what it has to reclaim
  * goes from the softirq to a worker.  The object is linked by the same two

@@ -17,6 +17,8 @@ void helper_rcu_read_unlock_sched(void);
 
 bool helper_may_wait(void);
 
+char helper_task_state(struct task_struct *task);
+
 void helper_reclaim_in_process(struct rcu_head *head, rcu_callback_t reclaim);
 void helper_reclaim_flush(void);
 

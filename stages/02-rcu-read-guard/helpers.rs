@@ -4,7 +4,13 @@
 //!
 //! The other half is `helpers.c`. (For its own such needs the kernel crate has `rust/helpers/`.)
 
-use kernel::bindings::callback_head;
+use kernel::{
+    bindings::callback_head,
+    ffi::{
+        c_char,
+        c_void, //
+    },
+};
 
 extern "C" {
     /// Begins an RCU read-side critical section by disabling bottom halves. Any context.
@@ -22,6 +28,12 @@ extern "C" {
     /// Returns whether the caller may sleep for a grace period: whether it is in process context,
     /// and, as far as this kernel counts them, in no critical section of any kind. Any context.
     pub(crate) fn helper_may_wait() -> bool;
+
+    /// Returns the letter that stands for the state of a task. Any context.
+    ///
+    /// `task` must be a valid `task_struct`. (It is opaque here: the real type has parts that
+    /// rustc does not trust with C.)
+    pub(crate) fn helper_task_state(task: *mut c_void) -> c_char;
 
     /// Has a worker call `reclaim(head)` in process context. Any context.
     ///
