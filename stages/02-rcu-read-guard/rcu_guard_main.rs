@@ -35,12 +35,14 @@ use kthread::{
 pub mod flavours;
 pub mod guard;
 mod helpers;
+mod lister;
 mod load;
 pub mod prices;
 pub mod rcu;
 pub mod retired;
 mod srcu_example;
 mod story;
+pub mod tasks;
 
 #[path = "../01-phased-state/cpus.rs"]
 pub mod cpus;
@@ -103,6 +105,7 @@ fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
 
 /// The director, as a thread of its own.
 fn director(params: &Params, stop: &StopToken) -> Result {
+    lister::list();
     let result = story::tell(params.gap, stop)
         .and_then(|()| srcu_example::show(stop))
         .and_then(|()| load::run(params.readers, params.load, stop));
