@@ -24,6 +24,7 @@ use super::{
     helpers,
 };
 
+// ANCHOR: bh
 /// Evidence that bottom halves are disabled on this CPU, which makes the current thread a reader.
 ///
 /// # Invariants
@@ -51,6 +52,7 @@ impl Drop for BhReadGuard {
         unsafe { helpers::helper_rcu_read_unlock_bh() };
     }
 }
+// ANCHOR_END: bh
 
 impl sealed::Sealed for BhReadGuard {}
 
