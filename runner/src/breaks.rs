@@ -268,21 +268,14 @@ pub fn message(stage: &Stage, name: &str, toolchain: &Toolchain, said: &str) -> 
     )
 }
 
+/// A line's number before its text, or in a place, which may be a closure's name.
+static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^ *\d* *(\||-->)|(\.rs):\d+:\d+(?:: \d+:\d+)?").expect("is tested")
+});
+
 /// A compiler's message without the numbers of its lines, which any edit above them moves.
 pub fn unnumbered(message: &str) -> String {
-    let line = |line: &str| {
-        let text = line.trim_start();
-        if let Some((place, _)) = text.strip_prefix("--> ").and_then(|place| place.split_once(':'))
-        {
-            return format!("--> {place}\n");
-        }
-        let source = text.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-        match source.starts_with('|') {
-            true => format!("{source}\n"),
-            false => format!("{text}\n"),
-        }
-    };
-    message.lines().map(line).collect()
+    NUMBERS.replace_all(message, "$1$2").into_owned()
 }
 
 /// Where the message of a refusal is recorded.
