@@ -125,6 +125,7 @@ compare() {
 	}
 	END {
 		for (pid in comm) {
+			self += comm[pid] == "[director]"
 			passing = !(("before", pid) in there && ("after", pid) in there)
 			passed += passing
 			if (!passing || ("before", pid) in there || ("after", pid) in there)
@@ -167,6 +168,11 @@ compare() {
 		    part[8] - sum > passed || sum - part[8] > passed) {
 			print "the list has " listed " processes, " sum " threads, " brackets \
 				" kernel threads; its last line: " end
+			wrong++
+		}
+		# It is the last one, most likely, and /proc does not know it.
+		if (self != 1) {
+			print "the thread that made the list is not in it"
 			wrong++
 		}
 		# What is not there has not been compared.
