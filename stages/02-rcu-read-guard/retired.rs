@@ -71,7 +71,11 @@ pub unsafe trait CallbackDrop {}
 // ANCHOR_END: callback-drop
 
 /// Says where values of type `T` are dropped: [`InProcess`] or [`InCallback`].
-pub trait DropContext<T>: sealed::Sealed + 'static {
+///
+/// The trait is sealed for each `T`, and not just for the two types. Else safe code could write
+/// `impl DropContext<Mine> for InCallback`, for a type of its own, and nobody would have promised
+/// that a `Mine` may be dropped there.
+pub trait DropContext<T>: sealed::Sealed<T> + 'static {
     /// Whether that is the callback itself.
     const IN_CALLBACK: bool;
 }
@@ -83,10 +87,10 @@ pub struct InProcess(());
 pub struct InCallback(());
 
 mod sealed {
-    /// Keeps [`DropContext`](super::DropContext) to the two types here.
-    pub trait Sealed {}
-    impl Sealed for super::InProcess {}
-    impl Sealed for super::InCallback {}
+    /// Keeps [`DropContext`](super::DropContext) to the two types here, and to what they are for.
+    pub trait Sealed<T> {}
+    impl<T> Sealed<T> for super::InProcess {}
+    impl<T: super::CallbackDrop> Sealed<T> for super::InCallback {}
 }
 
 impl<T> DropContext<T> for InProcess {
