@@ -84,7 +84,8 @@ struct Params {
 
 impl Params {
     fn get() -> Result<Self> {
-        let gap = checked("gap_ms", module_parameters::gap_ms.value(), 10, 10_000)?;
+        // The till is inside for three of them, and must not lose its patience, nor stall RCU.
+        let gap = checked("gap_ms", module_parameters::gap_ms.value(), 10, 3_000)?;
         let ms = checked("ms", module_parameters::ms.value(), 10, 60_000)?;
         Ok(Self {
             gap: Delta::from_millis(gap.into()),
