@@ -2,11 +2,12 @@
 
 //! What a reader is given, and for how long.
 //!
-//! The module shows three things, one after the other, in the thread of a director:
+//! The module shows four things, one after the other, in the thread of a director:
 //!
 //! 1. `lister`: the processes of the machine, which RCU protects, under a read guard;
 //! 2. `story`: a published pointer, that is updated while somebody is reading;
-//! 3. `load`: readers and an updater at work as fast as they can.
+//! 3. `srcu_example`: readers that sleep, and a grace period of their own (advanced);
+//! 4. `load`: readers and an updater at work as fast as they can.
 //!
 //! What it is built of:
 //!
@@ -17,6 +18,7 @@
 //! | `tasks`      | processes and threads, under such evidence                      |
 //! | `rcu`        | a pointer, split into who reads it and who updates it           |
 //! | `retired`    | what was unpublished: how it is reclaimed, a cap, and a barrier |
+//! | `prices`     | what is published here                                          |
 
 // What an update gives back must not be overlooked.
 #![deny(unused_must_use)]
@@ -107,9 +109,11 @@ fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
 /// The director, as a thread of its own.
 fn director(params: &Params, stop: &StopToken) -> Result {
     lister::list();
+    // ANCHOR: director-begins
     let result = story::tell(params.gap, stop)
         .and_then(|()| srcu_example::show(stop))
         .and_then(|()| load::run(params.readers, params.load, stop));
+    // ANCHOR_END: director-begins
     match result {
         Ok(()) => pr_info!("[director] end story\n"),
         Err(EINTR) => pr_info!("[director] stopped\n"),

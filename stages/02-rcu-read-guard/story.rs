@@ -147,7 +147,8 @@ fn raise(shop: &Shop, mut prices: RcuWrite<PriceList, InCallback>, stop: &StopTo
     pr_info!("[updater] publish: version={}\n", prices.get().version);
     pr_info!("[updater] retire: version={}\n", prices.get().version - 1);
 
-    // The till is inside, so no grace period can be over: the answer is no, and it is `old` again.
+    // To ask begins a grace period, and the till is inside: it cannot be over yet, so the answer is
+    // no, and `old` is what it was.
     let old = match old.try_reclaim() {
         Err(old) => old,
         Ok(_) => return Err(EBUSY),
