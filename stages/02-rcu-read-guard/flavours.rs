@@ -5,9 +5,13 @@
 //! Once each flavour had grace periods of its own, and waiting for those of the wrong one was a
 //! use after free with a CVE number. Since Linux 4.20 they are one: `synchronize_rcu()` and
 //! `call_rcu()` wait for readers of each flavour, so that here each is a [`ReadSide`] like
-//! [`RcuReadGuard`](super::guard::RcuReadGuard), and what that says about holes holds for them as
-//! well. (A guard that sleeps is worse than there: neither kind of section may be left by the
-//! scheduler on any kernel.)
+//! [`RcuReadGuard`](super::guard::RcuReadGuard).
+//!
+//! What is said about holes there holds here as well, and to sleep inside is worse: a context
+//! switch ends these sections on every kernel, also where RCU is preemptible. And there is one more
+//! hole: to drop a [`BhReadGuard`] may run the bottom halves that have piled up, and enables
+//! interrupts for them. Where interrupts are to stay disabled it must not be dropped; no type
+//! catches that, and lockdep reports it.
 //!
 //! They are for code that has to disable the one or the other anyway, and for what is shared with
 //! C code that does.
@@ -35,7 +39,8 @@ use super::{
 pub struct BhReadGuard(NotThreadSafe);
 
 impl BhReadGuard {
-    /// Begins a read-side critical section. Any context but hard interrupts; does not sleep.
+    /// Begins a read-side critical section. Not in hard interrupts, nor with interrupts disabled
+    /// (see the [module](self)); does not sleep.
     #[doc(alias = "rcu_read_lock_bh")]
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
