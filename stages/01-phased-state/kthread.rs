@@ -30,6 +30,10 @@
 //!   still lives when its module is unloaded, it goes on in memory that is no longer there. The
 //!   same holds for a handle in a cycle of reference counts, which is never dropped, and for a
 //!   handle that its own thread drops (see [`KThread::join`]).
+//! - [`Task::wake_up`] is safe, too, and for any task that somebody can find. A thread that was
+//!   created and not started begins when it is woken, whoever does that. If it also ends, and its
+//!   task is freed, all before [`KThread::create`] has taken its reference, there is none to take.
+//!   (C as well relies on it that nobody wakes the thread of somebody else.)
 //! - Two threads that join each other wait for ever.
 //! - A closure that never looks at its token cannot be stopped: whoever joins it waits for as
 //!   long as it runs.
@@ -224,8 +228,9 @@ impl KThread {
             )
         })?;
 
-        // SAFETY: The new task is valid: it does not end before it is started or stopped, and
-        // nobody else knows it. `Task` is a transparent wrapper of `task_struct`.
+        // SAFETY: The new task is valid: it does not end before it is started or stopped, and only
+        // we do that (see the module for who might). `Task` is a transparent wrapper of
+        // `task_struct`.
         let task = ARef::from(unsafe { &*task.cast::<Task>() });
 
         // INVARIANT: `task` was just made with `slot`, and nobody has stopped it.

@@ -22,6 +22,12 @@
 //! All here is sound except for the holes named in [`guard`](super::guard): a guard that was
 //! leaked, slept under or waited under is no evidence, and a task found by it may be freed.
 //!
+//! Whoever is given a [`Task`] can call all that the kernel crate has for it. Two of its functions
+//! were made for tasks that one knows, and are no good for those that are found: [`Task::pid`] is a
+//! plain load of a number that does change, when a thread that is not the leader calls `execve()`;
+//! here it is `tgid()` that is asked for. And [`Task::wake_up`] wakes anybody, also a kernel thread
+//! that waits to be started: see [`kthread`](super::kthread).
+//!
 //! Some of what is read here is written by C with plain stores, under locks that readers do not
 //! take. A load here is a `READ_ONCE()` of one byte, one `int` or one pointer, all of them aligned.
 //! That compilers do not tear the stores of those is what the kernel relies on everywhere, and so
@@ -146,6 +152,8 @@ impl<'g> Walk<'g> {
 /// A process that has ended is on the list until its parent has asked for its exit code. If
 /// another thread of a process calls `execve()`, that one becomes the leader and takes the other's
 /// place on the list: it is the same process still, with the same `tgid`, and is found once.
+///
+/// Any context; does not sleep.
 #[doc(alias = "next_task")]
 pub fn for_each_process<'g>(guard: &'g impl ReadSide) -> Processes<'g> {
     let init_task = &raw mut bindings::init_task;
@@ -154,10 +162,15 @@ pub fn for_each_process<'g>(guard: &'g impl ReadSide) -> Processes<'g> {
     // `tasklist_lock`, fork puts a process on it with `list_add_tail_rcu()`, exec puts one in the
     // place of another with `list_replace_rcu()`, and `release_task()` takes one off with
     // `list_del_rcu()`.
+    // INVARIANT: That is the list of processes.
     Processes(unsafe { Walk::new(&raw mut (*init_task).tasks, guard) })
 }
 
 /// The iterator of [`for_each_process`].
+///
+/// # Invariants
+///
+/// The walk is along the list of processes, whose nodes are the `tasks` of the leaders.
 #[must_use = "nobody walks until it is asked for the next process"]
 pub struct Processes<'g>(Walk<'g>);
 
@@ -167,7 +180,7 @@ impl<'g> Iterator for Processes<'g> {
     fn next(&mut self) -> Option<&'g Task> {
         let node = self.0.next()?;
 
-        // SAFETY: The node is valid, and all nodes of this list are the `tasks` of a task.
+        // SAFETY: The node is valid, and by the type invariants it is the `tasks` of a task.
         let task = unsafe { container_of!(node, bindings::task_struct, tasks) };
         // SAFETY: It was on the list in this section.
         Some(unsafe { found(task) })
@@ -184,17 +197,25 @@ impl<'g> Iterator for Processes<'g> {
 /// The walk always comes to its end. Its head is in the `signal_struct`, which all the threads have
 /// in common and which is there as long as any task of them is. (C once walked from a thread until
 /// it came back to that thread. If that one was taken off meanwhile, nobody came back to it.)
+///
+/// Any context; does not sleep.
 pub fn for_each_thread<'g>(process: &'g Task, guard: &'g impl ReadSide) -> Threads<'g> {
     // SAFETY: The task is valid. Its `signal` was set before others knew of it, and never changes.
     let signal = unsafe { (*process.as_ptr()).signal };
 
     // SAFETY: A task has a reference to its `signal_struct`, which `__put_task_struct()` gives up
-    // when the task itself is about to be freed; this task is borrowed for `'g`. Its list changes
-    // under `tasklist_lock`, with `list_add_tail_rcu()` and `list_del_rcu()`.
+    // when the task itself is about to be freed; this task is borrowed for `'g`. Its list has the
+    // leader from the beginning, before others know of either; then it changes under
+    // `tasklist_lock`, with `list_add_tail_rcu()` and `list_del_rcu()`.
+    // INVARIANT: That is the list of the threads of a process.
     Threads(unsafe { Walk::new(&raw mut (*signal).thread_head, guard) })
 }
 
 /// The iterator of [`for_each_thread`].
+///
+/// # Invariants
+///
+/// The walk is along the threads of a process, whose nodes are the `thread_node` of each.
 #[must_use = "nobody walks until it is asked for the next thread"]
 pub struct Threads<'g>(Walk<'g>);
 
@@ -204,7 +225,7 @@ impl<'g> Iterator for Threads<'g> {
     fn next(&mut self) -> Option<&'g Task> {
         let node = self.0.next()?;
 
-        // SAFETY: The node is valid, and all nodes of this list are the `thread_node` of a task.
+        // SAFETY: The node is valid, and by the type invariants it is the `thread_node` of a task.
         let task = unsafe { container_of!(node, bindings::task_struct, thread_node) };
         // SAFETY: It was on the list in this section.
         Some(unsafe { found(task) })
@@ -247,8 +268,9 @@ unsafe fn found<'g>(task: *mut bindings::task_struct) -> &'g Task {
 /// Finds a process by its pid, and keeps it: who has the reference has the task, in no section.
 ///
 /// What is kept is a task, not a process that runs: it may end at any time, and then it is a task
-/// that has ended. Any context; does not sleep. (It walks the whole list. C has a table for
-/// this: `find_vpid()`.)
+/// that has ended. The pid is that of the initial namespace, which all of this file deals in. Any
+/// context; does not sleep. (It walks the whole list. C has a table for this:
+/// `find_pid_ns()`.)
 pub fn find_process(pid: Pid) -> Option<ARef<Task>> {
     rcu_read(|guard| {
         let task = for_each_process(guard).find(|task| task.tgid() == pid)?;
@@ -312,6 +334,10 @@ impl TaskExt for Task {
         for (i, byte) in bytes.iter_mut().enumerate() {
             // SAFETY: It is within the field. Nobody tears a byte.
             *byte = unsafe { atomic_load(first.add(i), Relaxed) } as u8;
+            // What comes after the end may be the rest of the other name.
+            if *byte == 0 {
+                break;
+            }
         }
         Comm(bytes)
     }
