@@ -4,8 +4,8 @@
 //!
 //! [`rcu_read`] is the form to begin with: it calls a closure inside a section. Where a section
 //! has to begin and end in different places, [`RcuReadGuard`] is one that lasts until it is
-//! dropped. [`ReadSide`] is what both give, and what whoever reads something that RCU protects
-//! asks for.
+//! dropped. Both are a [`ReadSide`], and that is what a function asks for that reads what RCU
+//! protects.
 //!
 //! # Examples
 //!
@@ -30,8 +30,10 @@
 //!   everything that was read through such a guard may be freed, and no lifetime says so.
 //!   [`rcu_read`] has no such hole, for its closure only gets a reference.
 //!
-//! And one of numbers: hundreds of guards at once, on one thread, overflow what non-preemptible
-//! RCU counts sections with (8 bits of the preemption count); preemptible RCU has 32 bits.
+//! And one of numbers, which no break shows: the sections that a thread is in are counted. Where
+//! RCU is not preemptible, 8 bits of the preemption count are for that. The 256th section at once
+//! goes beyond them, and the kernel takes the thread for a softirq. After some billions, the count
+//! of either kernel is back at zero, and nobody waits for that thread.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -52,7 +54,7 @@ use kernel::{
 /// # Safety
 ///
 /// - While a value of the type exists, the thread that has it is in a critical section that
-///   `synchronize_rcu()` and `call_rcu()` wait for.
+///   `synchronize_rcu()` and `call_rcu()` wait for (except for the holes of the [module](self)).
 /// - The type is neither [`Send`] nor [`Sync`]: another thread that had it, or a reference to it,
 ///   would take that for evidence about itself.
 pub unsafe trait ReadSide: sealed::Sealed {}

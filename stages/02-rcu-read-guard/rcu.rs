@@ -25,6 +25,12 @@
 //!
 //! This is sound except for the holes named in [`guard`](super::guard), and for a module that is
 //! unloaded without an [`RcuBarrier`](super::retired::RcuBarrier).
+//!
+//! And except for one that C has, too. That a reader sees a value initialised rests on a
+//! dependency: the value is read through the pointer that was loaded. Whoever keeps an address from
+//! an earlier section, finds that the new one equals it, and reads on, lets the compiler use the
+//! old one, on which nothing depends; and the memory may be another value's by now. So tell values
+//! from each other by what is in them, not by where they are.
 
 use core::{
     marker::PhantomData,
@@ -77,7 +83,7 @@ impl<T> From<NotPublished<T>> for Error {
     }
 }
 
-/// What an update gives: the value that was current before.
+/// What an update gives: the value that was current before; or the new one back, if it failed.
 pub type Updated<T, D> = core::result::Result<RcuRetired<T, D>, NotPublished<T>>;
 
 // --- The pointer --------------------------------------------------------------------------------
@@ -95,8 +101,8 @@ struct Cell<T, D> {
 }
 // ANCHOR_END: cell
 
-// SAFETY: Any thread that has a cell can drop it and the value with it, or update it: `T` is
-// `Send`.
+// SAFETY: Any thread that has a cell can unpublish the value, which is dropped elsewhere, or update
+// it: `T` is `Send`. It can read it, too: `T` is `Sync`.
 unsafe impl<T: Send + Sync, D> Send for Cell<T, D> {}
 
 // SAFETY: 1. `read()` gives `&T` to any number of threads: `T` is `Sync`. 2. `replace()` takes a
@@ -148,7 +154,8 @@ where
     ///
     /// # Safety
     ///
-    /// No other call may run at the same time. `new` must be initialised, and be nobody else's.
+    /// No other call may run at the same time. `new` must be null, or be initialised and nobody
+    /// else's. What is returned must be freed only when a grace period has passed.
     unsafe fn replace(&self, new: *mut Node<T>) -> *mut Node<T> {
         // Ordering: `Relaxed`, as nobody but us writes it.
         let old = self.current.load(Relaxed);
@@ -174,7 +181,7 @@ where
     ///
     /// # Safety
     ///
-    /// As for [`Cell::replace`]; and there must be a current value.
+    /// As for [`Cell::replace`]; and there must be a current value, whose node has this `cap`.
     unsafe fn update(&self, value: T, cap: Option<&Arc<Cap>>, flags: Flags) -> Updated<T, D> {
         let node = match Node::new(value, cap.cloned(), flags) {
             Ok(node) => node,
@@ -190,26 +197,21 @@ where
             let error = EAGAIN;
             return Err(NotPublished { value, error });
         }
-        // SAFETY: The new node was just made; the rest is the caller's to see to.
+        // SAFETY: The new node was just made, and the old one is retired, just below; the rest is
+        // the caller's to see to.
         let old = unsafe { self.replace(node.as_ptr()) };
         // SAFETY: Readers do not find it any more, and it was charged for. There was a current
         // value, so it is not null.
         Ok(unsafe { RcuRetired::new(NonNull::new_unchecked(old)) })
     }
-}
 
-impl<T, D> Cell<T, D>
-where
-    T: Send + Sync + 'static,
-    D: DropContext<T>,
-{
     /// Unpublishes the current value, if there is one, and has it reclaimed. Any context.
     ///
     /// # Safety
     ///
-    /// As for [`Cell::replace`].
+    /// As for [`Cell::replace`]; and if there is a current value, its node must have this `cap`.
     unsafe fn clear(&self, cap: Option<&Arc<Cap>>) {
-        // SAFETY: By the safety requirements; null is always fine.
+        // SAFETY: By the safety requirements; null is always fine. What was there is retired below.
         let old = unsafe { self.replace(ptr::null_mut()) };
         let Some(old) = NonNull::new(old) else { return };
         if let Some(cap) = cap {
@@ -265,7 +267,7 @@ where
 ///
 /// # Invariants
 ///
-/// There is no other for the same cell, and the cell is not null.
+/// There is no other for the same cell, and the cell is not null. Each node in it has this `cap`.
 pub struct RcuWrite<T, D = InProcess>
 where
     T: Send + Sync + 'static,
@@ -300,11 +302,11 @@ where
                 return Err(e.into());
             }
         };
-        // INVARIANT: The cell was just made, with a value.
+        // INVARIANT: The cell was just made, with a value, whose node has a clone of `cap`.
         Ok(Self { cell, cap })
     }
 
-    /// Gives read access, for any number of readers.
+    /// Gives read access, for any number of readers. Any context; does not sleep.
     pub fn reader(&self) -> Rcu<T, D> {
         Rcu(self.cell.clone())
     }
@@ -323,7 +325,7 @@ where
     #[doc(alias = "rcu_assign_pointer")]
     pub fn update(&mut self, value: T, flags: Flags) -> Updated<T, D> {
         // SAFETY: We are borrowed mutably, and there is no other; by the type invariants there is
-        // a value.
+        // a value, whose node has our cap.
         unsafe { self.cell.update(value, self.cap.as_ref(), flags) }
     }
 }
@@ -334,7 +336,8 @@ where
     D: DropContext<T>,
 {
     fn drop(&mut self) {
-        // SAFETY: There is no other, and this one is not used any more.
+        // SAFETY: There is no other, and this one is not used any more; by the type invariants the
+        // cap is the node's.
         unsafe { self.cell.clear(self.cap.as_ref()) };
     }
 }
@@ -345,11 +348,12 @@ where
 // ANCHOR: rcu-lock
 /// A published value with several updaters, of which one at a time has the lock.
 ///
-/// Readers do not take it, nor wait for it.
+/// Readers do not take it, nor wait for it. When this is dropped, the value is reclaimed after a
+/// grace period. It may be dropped in any context but NMI.
 ///
 /// # Invariants
 ///
-/// `cell` is updated with the lock held, and is not null.
+/// `cell` is updated with the lock held, and is not null. Each node in it has this `cap`.
 #[pin_data(PinnedDrop)]
 pub struct RcuLock<T, D = InProcess>
 where
@@ -369,7 +373,8 @@ where
 {
     /// Publishes a first value. [`ENOMEM`] drops it. May sleep, as `flags` say.
     pub fn new(value: T, cap: Option<Arc<Cap>>, flags: Flags) -> impl PinInit<Self, Error> {
-        // The cell comes last: nothing fails after it that would have to take it back.
+        // Nothing fails after the cell: nobody would take the node out of it.
+        // INVARIANT: The cell has a value, whose node has a clone of `cap`.
         try_pin_init!(Self {
             lock <- new_mutex!((), "RcuLock"),
             cell: Cell::new(Node::new(value, cap.clone(), flags).map_err(|_| ENOMEM)?),
@@ -388,6 +393,7 @@ where
     ///
     /// Must not be called in a read-side critical section, as anything that sleeps.
     pub fn lock(&self) -> Updater<'_, T, D> {
+        // INVARIANT: It is the lock of `self`.
         Updater {
             of: self,
             _lock: self.lock.lock(),
@@ -402,12 +408,16 @@ where
     D: DropContext<T>,
 {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Nobody else has it any more.
+        // SAFETY: Nobody else has it any more; the cap is the node's by the type invariants.
         unsafe { self.cell.clear(self.cap.as_ref()) };
     }
 }
 
 /// Evidence that this thread has the lock of an [`RcuLock`]: it can update.
+///
+/// # Invariants
+///
+/// `_lock` is the guard of `of.lock`.
 #[must_use = "the lock is released at once if nobody keeps the updater"]
 pub struct Updater<'a, T, D = InProcess>
 where
@@ -427,15 +437,15 @@ where
     /// condition that lockdep checks; here it is this value.
     #[doc(alias = "rcu_dereference_protected")]
     pub fn get(&self) -> &T {
-        // SAFETY: There is a value. We have the lock, and to replace it we have to be borrowed
-        // mutably.
+        // SAFETY: There is a value. By the type invariants we have the lock, and to replace the
+        // value we have to be borrowed mutably.
         unsafe { self.of.cell.get() }
     }
 
     /// As [`RcuWrite::update`].
     pub fn update(&mut self, value: T, flags: Flags) -> Updated<T, D> {
-        // SAFETY: We have the lock, and are borrowed mutably; by the type invariants there is a
-        // value.
+        // SAFETY: By the type invariants we have the lock, and we are borrowed mutably; by those of
+        // `RcuLock` there is a value, whose node has the cap.
         unsafe { self.of.cell.update(value, self.of.cap.as_ref(), flags) }
     }
 }

@@ -13,11 +13,13 @@
 //!
 //! A deferred value is reclaimed by one of three ways. Which, is known when this is compiled:
 //!
-//! | the value                                | way           | where it is dropped           |
-//! |------------------------------------------|---------------|-------------------------------|
-//! | has nothing to drop                      | `kfree_rcu()` | (not at all)                  |
+//! | the value                                  | way           | where it is dropped           |
+//! |--------------------------------------------|---------------|-------------------------------|
+//! | has nothing to drop                        | `kfree_rcu()` | (not at all)                  |
 //! | is marked [`CallbackDrop`], [`InCallback`] | `call_rcu()`  | in the callback, a softirq    |
-//! | any other                                | `call_rcu()`  | by a worker that may sleep    |
+//! | any other                                  | `call_rcu()`  | by a worker that may sleep    |
+//!
+//! (One that has nothing to drop, but a credit to give back, takes the second way: see [`Cap`].)
 //!
 //! Except for the first, code of the module runs later, so the module must not be gone by then:
 //! see [`RcuBarrier`]. And none has a limit of its own: see [`Cap`].
@@ -109,7 +111,7 @@ impl<T: CallbackDrop> DropContext<T> for InCallback {
 /// `call_rcu()` has none: an updater that is faster than grace periods fills the memory, and if a
 /// user drives it, that user does. An update of a cell with a cap takes a credit *before* it
 /// unpublishes the old value, and fails if there is none; the credit comes back when the value is
-/// reclaimed.
+/// reclaimed. A value that is kept as an [`RcuRetired`], or is forgotten, goes on owing it.
 pub struct Cap {
     max: u32,
     waiting: Atomic<u32>,
@@ -276,6 +278,13 @@ impl<T> DerefMut for Reclaimed<T> {
 }
 // ANCHOR_END: reclaimed
 
+// SAFETY: It owns the value, which is `Send`. RCU has let go of the head next to it, which alone
+// keeps this from being `Send` by itself.
+unsafe impl<T: Send> Send for Reclaimed<T> {}
+
+// SAFETY: All that a shared reference to it gives is a `&T`.
+unsafe impl<T: Sync> Sync for Reclaimed<T> {}
+
 // --- A retired value ----------------------------------------------------------------------------
 
 // ANCHOR: retired
@@ -294,7 +303,8 @@ impl<T> DerefMut for Reclaimed<T> {
 /// - `node` was made by [`Node::new`], and was unpublished before this was made: only readers
 ///   whose section had begun by then can have a reference to its value.
 /// - It is not given to RCU, and nobody else will.
-/// - `grace_period` is a cookie of `start_poll_synchronize_rcu()` that was got since.
+/// - `grace_period`, if there is one, is a cookie of `start_poll_synchronize_rcu()` that was got
+///   since.
 #[must_use = "dropping it reclaims it later: if that is what you want, say so with `defer()`"]
 pub struct RcuRetired<T, D = InProcess>
 where
@@ -395,7 +405,7 @@ where
     #[doc(alias = "poll_state_synchronize_rcu")]
     pub fn try_reclaim(mut self) -> core::result::Result<Reclaimed<T>, Self> {
         let Some(cookie) = self.grace_period else {
-            // SAFETY: It may be called anywhere.
+            // SAFETY: It may be called anywhere but in an NMI.
             // INVARIANT: The node was unpublished before.
             self.grace_period = Some(unsafe { bindings::start_poll_synchronize_rcu() });
             return Err(self);
@@ -506,10 +516,11 @@ unsafe extern "C" fn reclaim_in_process<T>(head: *mut bindings::callback_head) {
 /// - made **first in `init`**, in a variable of its own: variables are dropped in the reverse
 ///   order, so that a module whose `init` fails half-way waits, too.
 ///
-/// What it does not see are callbacks of cells that live longer than it. And that a module has one
-/// at all, no type checks: that is one more hole (`break B=no-barrier`).
+/// What it does not see is what is retired after it. And that a module has one at all, and where,
+/// no type checks: that is one more hole (`break B=no-barrier`).
 ///
-/// Dropping it sleeps.
+/// Dropping it sleeps. It must not be part of a value that is reclaimed, as it would wait for the
+/// worker that drops it.
 #[doc(alias = "rcu_barrier")]
 #[must_use = "it works when it is dropped: it has to be the module's last field"]
 pub struct RcuBarrier(());
