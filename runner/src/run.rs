@@ -193,7 +193,7 @@ pub fn timeline(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
 
 /// The timeline of a log.
 pub fn draw(stage: &Stage, module: &str, dmesg: &str) -> Timeline {
-    Timeline::new(&stage.about.timeline, module, &log::events(&log::parse(dmesg)))
+    Timeline::new(stage.timeline(module), module, &log::events(&log::parse(dmesg)))
 }
 
 /// `make stage-N bless`: a recorded run, for the book and for the tests.

@@ -48,6 +48,9 @@ pub struct About {
     pub torture: Option<Torture>,
     /// How its timeline is drawn.
     pub timeline: timeline::Config,
+    /// The same for modules that tell another story, by the module's name.
+    #[serde(default)]
+    pub timelines: BTreeMap<String, timeline::Config>,
 }
 
 fn three_seconds() -> f64 {
@@ -85,7 +88,8 @@ impl About {
     fn parse(text: &str) -> std::result::Result<Self, String> {
         let about: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         let tortured = about.torture.iter().flat_map(|torture| &torture.modules);
-        match about.test_args.keys().chain(tortured).find(|name| !about.modules.contains(name)) {
+        let mut named = about.test_args.keys().chain(about.timelines.keys()).chain(tortured);
+        match named.find(|name| !about.modules.contains(name)) {
             None => Ok(about),
             Some(name) => Err(format!("`{name}` is not among its modules")),
         }
@@ -181,6 +185,11 @@ impl Stage {
         })
     }
 
+    /// How the timeline of a module is drawn.
+    pub fn timeline(&self, module: &str) -> &timeline::Config {
+        self.about.timelines.get(module).unwrap_or(&self.about.timeline)
+    }
+
     /// A file that goes with a module: `expected.trace`, `recorded.dmesg`.  A
     /// stage's first module has the plain names, others put theirs in front.
     pub fn file(&self, module: &str, name: &str) -> PathBuf {
@@ -198,6 +207,15 @@ mod tests {
     const ABOUT: &str = "title = 't'\nmodules = ['a', 'b']\nseconds = 1\n";
 
     #[test]
+    fn a_module_may_have_a_timeline_of_its_own() {
+        let text = format!("{ABOUT}[timeline]\ntitle = 't'\n[timelines.b]\ntitle = 'u'");
+        let about = About::parse(&text).unwrap();
+        let (folder, dir) = (String::new(), PathBuf::new());
+        let stage = Stage { number: 1, folder, dir, about };
+        assert_eq!((&*stage.timeline("a").title, &*stage.timeline("b").title), ("t", "u"));
+    }
+
+    #[test]
     fn what_a_stage_says_of_its_modules() {
         let parse = |more: &str| About::parse(&format!("{ABOUT}{more}\n[timeline]\ntitle = 't'"));
         let about = parse("story = 1.5\n[test_args]\nb = 'seconds=10'").unwrap();
@@ -205,7 +223,11 @@ mod tests {
         assert!(about.torture.is_none());
         let about = parse("[torture]\nmodules = ['b']\nseconds = 60").unwrap();
         assert_eq!((about.story, about.torture.unwrap().seconds), (3.0, 60));
-        for wrong in ["[test_args]\nc = ''", "[torture]\nmodules = ['b', 'c']\nseconds = 60"] {
+        for wrong in [
+            "[test_args]\nc = ''",
+            "[torture]\nmodules = ['b', 'c']\nseconds = 60",
+            "[timelines.c]\ntitle = ''",
+        ] {
             assert_eq!(parse(wrong).err().unwrap(), "`c` is not among its modules");
         }
         assert!(parse("[torture]\nmodules = []").err().unwrap().contains("missing field"));
