@@ -177,7 +177,8 @@ fn read<R: ToyRcu>(scene: &Scene<R>, until: fn(&Scene<R>) -> bool, stop: &StopTo
     );
     scene.inside.set();
 
-    let result = stay_inside(|| until(scene), stop);
+    // If the updater gave up, there is nothing to stay for.
+    let result = stay_inside(|| until(scene) || scene.updater_is_done.reached(), stop);
 
     // These lines are written inside: then the grace period puts them before what comes after it.
     match result {
@@ -217,7 +218,7 @@ fn stay_inside(until: impl Fn() -> bool, stop: &StopToken) -> Result {
 
 impl<R: ToyRcu> Scene<R> {
     /// What each updater begins with: waits for the reader to be inside, and retires the element
-    /// that it reads.
+    /// that it reads. [`ECANCELED`] if the reader never comes.
     fn retire(
         &self,
         updater: &mut Updater,
@@ -225,7 +226,10 @@ impl<R: ToyRcu> Scene<R> {
     ) -> Result<(usize, Instant<Monotonic>)> {
         // It goes to its place before it waits: later the reader may be on this CPU, and keep it.
         cpus::go_to(self.first_cpu)?;
-        stop.wait_until(|| self.inside.reached())?;
+        stop.wait_until(|| self.inside.reached() || self.reader_is_done.reached())?;
+        if !self.inside.reached() {
+            return Err(ECANCELED);
+        }
         stop.sleep(GAP)?;
 
         let old = updater.replace()?;
@@ -284,5 +288,5 @@ fn tell<R: ToyRcu>(
     // The reader first, as the updater may be waiting for it.
     let reader = reader.join();
     let updater = updater.join();
-    told.and(reader).and(updater)
+    told.and(updater).and(reader)
 }

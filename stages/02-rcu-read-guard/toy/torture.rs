@@ -60,7 +60,7 @@ pub fn torture<R: ToyRcu>(toy: &Arc<R>, span: Delta, stop: &StopToken) -> Result
     };
     let torture = Arc::new(torture, GFP_KERNEL)?;
 
-    // If one cannot be had, those before it are dropped, the last one first.
+    // If one cannot be had, those before it are dropped, which stops them.
     let t = torture.clone();
     let updater = KThread::create(c"toy_updater", move |stop| update(&t, updater, stop))?;
     let mut others = KVec::new();
@@ -222,7 +222,8 @@ impl Tally {
         ]
         .map(|count| count.load(Relaxed));
 
-        let verdict = match (failures, reads.min(updates)) {
+        // If no reader met an update, no grace period had anything to prove.
+        let verdict = match (failures, age1) {
             (0, 0) => "unproven",
             (0, _) => "held",
             _ => "FAILED",
