@@ -20,13 +20,25 @@
 
 use kernel::types::NotThreadSafe;
 
-use super::{
-    guard::{
-        sealed,
-        ReadSide, //
-    },
-    helpers,
+use super::guard::{
+    sealed,
+    ReadSide, //
 };
+
+// In C they are inline functions: `helpers.c` calls them.
+extern "C" {
+    /// Begins an RCU read-side critical section by disabling bottom halves. Any context.
+    fn helper_rcu_read_lock_bh();
+
+    /// Ends it, on the CPU that began it.
+    fn helper_rcu_read_unlock_bh();
+
+    /// Begins an RCU read-side critical section by disabling preemption. Any context.
+    fn helper_rcu_read_lock_sched();
+
+    /// Ends it, on the CPU that began it.
+    fn helper_rcu_read_unlock_sched();
+}
 
 // ANCHOR: bh
 /// Evidence that bottom halves are disabled on this CPU, which makes the current thread a reader.
@@ -45,7 +57,7 @@ impl BhReadGuard {
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         // SAFETY: It may be called here; `drop` calls what has to follow.
-        unsafe { helpers::helper_rcu_read_lock_bh() };
+        unsafe { helper_rcu_read_lock_bh() };
         // INVARIANT: It was just called, and this thread cannot give the guard to another.
         Self(NotThreadSafe)
     }
@@ -54,7 +66,7 @@ impl BhReadGuard {
 impl Drop for BhReadGuard {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, it goes with an `rcu_read_lock_bh()` of this thread.
-        unsafe { helpers::helper_rcu_read_unlock_bh() };
+        unsafe { helper_rcu_read_unlock_bh() };
     }
 }
 // ANCHOR_END: bh
@@ -80,7 +92,7 @@ impl SchedReadGuard {
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         // SAFETY: It may be called anywhere; `drop` calls what has to follow.
-        unsafe { helpers::helper_rcu_read_lock_sched() };
+        unsafe { helper_rcu_read_lock_sched() };
         // INVARIANT: It was just called, and this thread cannot give the guard to another.
         Self(NotThreadSafe)
     }
@@ -89,7 +101,7 @@ impl SchedReadGuard {
 impl Drop for SchedReadGuard {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, it goes with an `rcu_read_lock_sched()` of this thread.
-        unsafe { helpers::helper_rcu_read_unlock_sched() };
+        unsafe { helper_rcu_read_unlock_sched() };
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the modules need of the kernel, and the kernel has only as macros and
- * inline functions; helpers.rs documents each for its users.
+ * inline functions; each is documented where it is declared for Rust.
  */
 #include <linux/llist.h>
 #include <linux/preempt.h>

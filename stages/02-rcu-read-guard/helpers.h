@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the modules need of the kernel, and the kernel has only as macros and
- * inline functions.  helpers.rs declares the same for Rust.
+ * inline functions.  For Rust, helpers.rs, flavours.rs and tasks.rs declare the
+ * same.
  */
 #ifndef RCU_WORKSHOP_HELPERS_H
 #define RCU_WORKSHOP_HELPERS_H

@@ -45,6 +45,10 @@ use core::{
 use kernel::{
     bindings,
     container_of,
+    ffi::{
+        c_char,
+        c_void, //
+    },
     fmt,
     sync::{
         aref::ARef,
@@ -59,13 +63,20 @@ use kernel::{
     }, //
 };
 
-use super::{
-    guard::{
-        rcu_read,
-        ReadSide, //
-    },
-    helpers,
+use super::guard::{
+    rcu_read,
+    ReadSide, //
 };
+
+extern "C" {
+    /// Returns the letter that stands for the state of a task. Any context.
+    ///
+    /// `task` must be a valid `task_struct`. (It is opaque here: the real type has parts that
+    /// rustc does not trust with C.)
+    ///
+    /// In C it is an inline function: `helpers.c` calls it.
+    fn helper_task_state(task: *mut c_void) -> c_char;
+}
 
 // --- The walk -----------------------------------------------------------------------------------
 
@@ -375,7 +386,7 @@ impl TaskExt for Task {
 
     fn state(&self) -> char {
         // SAFETY: The task is valid.
-        let letter = unsafe { helpers::helper_task_state(self.as_ptr().cast()) };
+        let letter = unsafe { helper_task_state(self.as_ptr().cast()) };
         letter.into()
     }
 
