@@ -241,7 +241,7 @@ pub fn record(paths: &Paths, stage: &Stage, name: &str, times: &mut Times) -> Re
         let case = Case { stage, kind: BREAKS, name, variant: &broken, flavour };
         let seen = show(paths, &case, times, &mut |line| println!("{line}"))?;
         let file = recorded(stage, name, flavour);
-        write(&file, seen.stamp + &seen.lines.join("\n") + "\n")?;
+        write(&file, seen.stamp + &stage.recordable(&seen.lines)?)?;
         step(format!("recorded in {}", file.display()));
     }
     Ok(())

@@ -233,7 +233,7 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         machine.describe()?,
     );
     let file = stage.file(module, "recorded.dmesg");
-    write(&file, stamp + &lines.join("\n") + "\n")?;
+    write(&file, stamp + &stage.recordable(&lines)?)?;
     step(format!("recorded {} lines in {}", lines.len(), shown(paths, &file)));
     if let Some(drawn) = recorded_picture(stage, module)? {
         let picture = stage.file(module, "recorded.svg");

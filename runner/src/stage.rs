@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use regex::Regex;
 use serde::Deserialize;
 
 use crate::paths::{Paths, read, var};
@@ -46,11 +47,27 @@ pub struct About {
     pub test_args: BTreeMap<String, String>,
     /// What `torture` runs, where a stage has it.
     pub torture: Option<Torture>,
+    /// The parts of its recorded logs that pages of the book show by themselves.
+    #[serde(default, rename = "part")]
+    pub parts: Vec<Part>,
     /// How its timeline is drawn.
     pub timeline: timeline::Config,
     /// The same for modules that tell another story, by the module's name.
     #[serde(default)]
     pub timelines: BTreeMap<String, timeline::Config>,
+}
+
+/// A part of a recorded log: the line that matches `begin`, and all after it, up to the line before
+/// the one that matches `until`, or to the end.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The name of its anchor.
+    pub name: String,
+    /// A regular expression.
+    pub begin: String,
+    /// Another one.
+    pub until: String,
 }
 
 fn three_seconds() -> f64 {
@@ -190,6 +207,14 @@ impl Stage {
         self.about.timelines.get(module).unwrap_or(&self.about.timeline)
     }
 
+    /// The lines of a log, as they are recorded: with anchors around the stage's parts, as far as
+    /// they are in this log.
+    pub fn recordable(&self, lines: &[String]) -> Result<String> {
+        anchored(&self.about.parts, lines).map_err(|why| {
+            problem(format!("a `[[part]]` of {}/stage.toml: {why}", self.folder), "", "")
+        })
+    }
+
     /// A file that goes with a module: `expected.trace`, `recorded.dmesg`.  A
     /// stage's first module has the plain names, others put theirs in front.
     pub fn file(&self, module: &str, name: &str) -> PathBuf {
@@ -200,9 +225,50 @@ impl Stage {
     }
 }
 
+fn anchored(parts: &[Part], lines: &[String]) -> std::result::Result<String, String> {
+    let find = |pattern: &str, from: usize| -> std::result::Result<Option<usize>, String> {
+        let regex = Regex::new(pattern).map_err(|e| e.to_string())?;
+        let at = lines.iter().skip(from).position(|line| regex.is_match(line));
+        Ok(at.map(|at| from + at))
+    };
+    let mut marks = vec![];
+    for part in parts {
+        if let Some(begin) = find(&part.begin, 0)? {
+            let end = find(&part.until, begin + 1)?.unwrap_or(lines.len());
+            marks.push((begin, format!("# ANCHOR: {}\n", part.name)));
+            marks.push((end, format!("# ANCHOR_END: {}\n", part.name)));
+        }
+    }
+    let mut text = String::new();
+    for at in 0..=lines.len() {
+        text.extend(marks.iter().filter(|(mark, _)| *mark == at).map(|(_, line)| &**line));
+        if let Some(line) = lines.get(at) {
+            text += line;
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_a_log() {
+        let part = |name: &str, begin: &str, until: &str| Part {
+            name: name.into(),
+            begin: begin.into(),
+            until: until.into(),
+        };
+        let lines = ["a 1", "b 1", "b 2", "c 1"].map(str::to_owned);
+        let parts = [part("bs", "^b", "^c"), part("rest", "c", "d"), part("no", "d", "a")];
+        assert_eq!(
+            anchored(&parts, &lines).unwrap(),
+            "a 1\n# ANCHOR: bs\nb 1\nb 2\n# ANCHOR_END: bs\n# ANCHOR: rest\nc 1\n# ANCHOR_END: rest\n",
+        );
+        assert!(anchored(&[part("bad", "(", "c")], &lines).is_err());
+    }
 
     const ABOUT: &str = "title = 't'\nmodules = ['a', 'b']\nseconds = 1\n";
 
