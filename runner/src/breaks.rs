@@ -398,6 +398,16 @@ fn first_error(
     Ok((first, lines.take_while(move |line| !headline(line))))
 }
 
+/// A place that the compiler names, as a file of the stage's folder `tree`: `toy/guard.rs`.
+fn in_stage(place: &Path, tree: &Path) -> String {
+    let place: Vec<_> = place.iter().map(|part| part.to_string_lossy()).collect();
+    let folder = tree.file_name().unwrap_or_default().to_string_lossy();
+    // Where it does not say, it is a file of the folder itself.
+    let at = place.iter().rposition(|part| *part == folder);
+    let begin = at.map_or(place.len().saturating_sub(1), |at| at + 1);
+    place[begin..].join("/")
+}
+
 /// The first error is the wanted one, and points into a replaced region.
 fn points_there(
     said: &str,
@@ -411,8 +421,7 @@ fn points_there(
         lines.find_map(|l| l.trim_start().strip_prefix("--> ")).ok_or("no place is named")?;
     let mut parts = place.rsplitn(3, ':').skip(1);
     let line: usize = parts.next().and_then(|n| n.parse().ok()).ok_or("no line is named")?;
-    let file = Path::new(parts.next().unwrap_or_default()).file_name().unwrap_or_default();
-    let file = file.to_string_lossy();
+    let file = in_stage(Path::new(parts.next().unwrap_or_default()), tree);
     let regions = refusal.lines_of(tree, &file).map_err(|e| e.to_string())?;
     if regions.iter().any(|region| region.contains(&line)) {
         return Ok(());
@@ -512,6 +521,13 @@ mod tests {
         assert!(check(at(3), "E0277").is_err());
         assert!(check(at(1), "E0373").is_err());
         assert!(check("no error at all".into(), "E0373").is_err());
+
+        // A file of the same name in a folder of the stage is another one.
+        let tree = Path::new("/root/build/refusals/r/stages/02-x");
+        let inside = |place: &str| in_stage(Path::new(place), tree);
+        assert_eq!(inside("build/refusals/r/stages/02-x/toy/x.rs"), "toy/x.rs");
+        assert_eq!(inside("build/refusals/r/stages/02-x/x.rs"), "x.rs");
+        assert_eq!(inside("x.rs"), "x.rs");
     }
 
     #[test]
