@@ -94,7 +94,7 @@ fn read<R: ToyRcu>(torture: &Torture<R>, cpu: CpuId, stop: &StopToken) -> Result
         let guard = torture.toy.read();
         let element = torture.pool.current(&guard);
         let before = element.content();
-        spin(match random.below(64) {
+        spin(match random.below(32) {
             // Most are short ...
             5.. => Delta::from_micros(random.below(200).into()),
             // ... some last for a few ticks, so that others want this CPU meanwhile, ...
