@@ -12,6 +12,7 @@
 //! - [`updaters`]: those who update, each with another way to reclaim.
 
 use kernel::{
+    fmt,
     prelude::*,
     sync::{
         atomic::{
@@ -44,6 +45,7 @@ use rcu::{
 use reader::{
     Cells,
     Reader,
+    CLASSES,
     TOTAL, //
 };
 use retired::{
@@ -85,10 +87,12 @@ module! {
             default: 10,
             description: "How long it lasts, in s",
         },
+        // ANCHOR: param-readers
         readers: u32 {
             default: 4,
             description: "How many threads read",
         },
+        // ANCHOR_END: param-readers
     },
 }
 
@@ -119,7 +123,7 @@ struct Torture {
 
 impl Torture {
     fn new() -> Result<Self> {
-        let seconds = parameter("seconds", module_parameters::seconds.value(), 3600)?;
+        let seconds = parameter("seconds", module_parameters::seconds.value(), 86_400)?;
         let readers = parameter("readers", module_parameters::readers.value(), 64)?;
 
         let mut taken = 0;
@@ -217,9 +221,11 @@ impl Threads {
 fn director(torture: Torture, stop: &StopToken) -> Result {
     let (span, readers, cells) = (torture.span, torture.readers, torture.cells.clone());
 
-    let threads = torture
-        .threads()
-        .inspect_err(|e| pr_err!("[director] no threads: errno={}\n", e.to_errno()))?;
+    // ANCHOR: director-threads
+    let threads = torture.threads();
+    // ANCHOR_END: director-threads
+    let threads =
+        threads.inspect_err(|e| pr_err!("[director] no threads: errno={}\n", e.to_errno()))?;
 
     let seconds = span.as_millis() / 1000;
     pr_info!("[director] start torture: seconds={seconds} readers={readers}\n");
@@ -259,14 +265,30 @@ fn all_are_freed(stop: &StopToken) -> Result {
     })
 }
 
+// ANCHOR: histogram
+/// How many reads ended with an element of each age, for a line of the log.
+struct Histogram([u64; CLASSES]);
+
+impl fmt::Display for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [ages @ .., gone] = &self.0;
+        for (age, reads) in ages.iter().enumerate() {
+            write!(f, "age{age}={reads} ")?;
+        }
+        write!(f, "gone={gone}")
+    }
+}
+// ANCHOR_END: histogram
+
 /// Writes down how it went.
 fn report() {
     let get = |count: &Atomic<u64>| count.load(Relaxed);
 
-    let [age0, age1, older] = TOTAL.ages.each_ref().map(get);
-    pr_info!("[director] histogram: age0={age0} age1={age1} older={older}\n");
+    let ages = TOTAL.ages.each_ref().map(get);
+    pr_info!("[director] histogram: {}\n", Histogram(ages));
 
-    let reads = age0 + age1 + older;
+    let reads: u64 = ages.iter().sum();
+    let age1 = ages[1];
     let none = get(&TOTAL.none);
     let sections = [
         &TOTAL.closure,
@@ -320,6 +342,10 @@ fn report() {
     pr_info!("[director] verdict: failures={failures} {verdict}\n");
 }
 
+// ANCHOR: checks
+// (Here a test puts what makes allocations fail.)
+// ANCHOR_END: checks
+
 // --- The module ---------------------------------------------------------------------------------
 
 // ANCHOR: link
@@ -367,8 +393,10 @@ impl kernel::Module for PointerTorture {
         // ANCHOR_END: barrier-made
         let torture = Torture::new()?;
         let chain = Link::chain(16)?;
+        // ANCHOR: director-made
         let director = KThread::create(c"director", move |stop| director(torture, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
+        // ANCHOR_END: director-made
 
         pr_info!("[init] init\n");
         director.start();

@@ -119,7 +119,7 @@ impl Drop for ToyRcuModule {
 /// The parameter, or in the log what is wrong with it.
 fn torture_seconds() -> Result<u32> {
     const MIN: u32 = 1;
-    const MAX: u32 = 3600;
+    const MAX: u32 = 86_400;
 
     let value = module_parameters::seconds.value();
     if !(MIN..=MAX).contains(&value) {

@@ -32,6 +32,9 @@ use super::retired::CallbackDrop;
 /// The age at which an element that ages is reclaimed.
 pub(crate) const PIPE_LEN: u64 = 10;
 
+/// How many lines of the log failures may take; there may be very many of them.
+const LINES: u64 = 8;
+
 // --- Failures -----------------------------------------------------------------------------------
 
 /// How an element was found that must not be found so.
@@ -62,10 +65,8 @@ pub(crate) fn failures() -> u64 {
 }
 
 impl Failure {
-    /// Counts the failure. The first ones are written to the log; there may be very many.
+    /// Counts the failure. The first ones are written to the log.
     pub(crate) fn report(self, who: &str, number: usize, cell: &str, mark: Mark) {
-        const LINES: u64 = 8;
-
         let kind = match self {
             Self::Poison => "poison",
             Self::Changed => "changed",
@@ -108,20 +109,12 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// Returns the age. [`Failure::Freed`] if the slot is not this element's any more.
-    fn age(self) -> core::result::Result<u64, Failure> {
+    pub(crate) fn age(self) -> core::result::Result<u64, Failure> {
         let entry = TABLE.get(self.slot).ok_or(Failure::Torn)?.0.load(Relaxed);
         if entry >> AGE_BITS != self.version || entry & FREE == FREE {
             return Err(Failure::Freed);
         }
         Ok(entry & FREE)
-    }
-
-    /// Returns the age of an element that a reader is at: 0 or 1.
-    pub(crate) fn age_for_reader(self) -> core::result::Result<u64, Failure> {
-        match self.age()? {
-            age @ 0..=1 => Ok(age),
-            _ => Err(Failure::Old),
-        }
     }
 
     /// Writes down an age: 1 when it is retired, then one more with each grace period.
@@ -174,6 +167,8 @@ impl Slots {
             self.next = (self.next + 1) % self.len;
             if TABLE.get(slot)?.0.load(Relaxed) & FREE == FREE {
                 let version = VERSION.fetch_add(1, Relaxed);
+                // ANCHOR: element-made
+                // ANCHOR_END: element-made
                 let mark = Mark { slot, version };
                 mark.set_age(0);
                 return Some(T::new(Content::new(mark)));

@@ -23,9 +23,11 @@ use kernel::{
 use super::{
     element::{
         Element,
+        Failure,
         Ordinary,
         Plain,
-        Quick, //
+        Quick,
+        PIPE_LEN, //
     },
     flavours::{
         BhReadGuard,
@@ -66,11 +68,17 @@ pub(crate) struct Cells {
 
 // --- What they have seen ------------------------------------------------------------------------
 
+/// In a histogram: after the ages, those elements that were there no more.
+const GONE: u64 = PIPE_LEN + 1;
+
+/// How many classes a histogram has.
+pub(crate) const CLASSES: usize = GONE as usize + 1;
+
 /// What readers have seen. Each counts for itself, and adds it to the total when it leaves.
 #[derive(Default)]
 struct Tally {
-    /// Reads by the age at their end. The last are those that are failures.
-    ages: [u64; 3],
+    /// Reads, by the age that the element had at their end.
+    ages: [u64; CLASSES],
     /// No value was published.
     none: u64,
     closure: u64,
@@ -83,7 +91,7 @@ struct Tally {
 /// What all readers have seen.
 pub(crate) struct Total {
     /// As in [`Tally`].
-    pub(crate) ages: [Atomic<u64>; 3],
+    pub(crate) ages: [Atomic<u64>; CLASSES],
     pub(crate) none: Atomic<u64>,
     pub(crate) closure: Atomic<u64>,
     pub(crate) nested: Atomic<u64>,
@@ -94,7 +102,7 @@ pub(crate) struct Total {
 
 /// What all readers have seen.
 pub(crate) static TOTAL: Total = Total {
-    ages: [const { Atomic::new(0) }; 3],
+    ages: [const { Atomic::new(0) }; CLASSES],
     none: Atomic::new(0),
     closure: Atomic::new(0),
     nested: Atomic::new(0),
@@ -243,15 +251,18 @@ impl Reader {
         if self.delay() {
             seen = seen.and_then(|()| content.look(mark));
         }
-        // Last of all the age: until now, all that is older than 1 has waited for us.
-        let age = match seen.and_then(|()| mark.age_for_reader()) {
-            Ok(age) => age as usize,
-            Err(failure) => {
-                failure.report("reader", self.number, cell, mark);
-                2
-            }
+        // Last of all the age. A grace period that ends now has to wait for us, so this element
+        // is not older than 1.
+        let age = seen.and_then(|()| mark.age());
+        let failure = match age {
+            Ok(0..=1) => None,
+            Ok(_) => Some(Failure::Old),
+            Err(failure) => Some(failure),
         };
-        if let Some(count) = self.tally.ages.get_mut(age) {
+        if let Some(failure) = failure {
+            failure.report("reader", self.number, cell, mark);
+        }
+        if let Some(count) = self.tally.ages.get_mut(age.unwrap_or(GONE) as usize) {
             *count += 1;
         }
     }

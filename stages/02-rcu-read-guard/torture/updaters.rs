@@ -149,15 +149,20 @@ where
     }
 }
 
+/// Counts an update that did not come about.
+fn count(error: Error) {
+    match error {
+        EAGAIN => DONE.refused.add(1, Relaxed),
+        _ => DONE.no_memory.add(1, Relaxed),
+    }
+}
+
 /// Takes back an element that was not published.
 fn given_back<T: Element>(refused: NotPublished<T>, mark: Mark) {
     if let Err(failure) = refused.value.content().look(mark) {
         failure.report("updater", 0, "given back", mark);
     }
-    match refused.error {
-        EAGAIN => DONE.refused.add(1, Relaxed),
-        _ => DONE.no_memory.add(1, Relaxed),
-    }
+    count(refused.error);
     drop(refused.value);
     // Not each kind does it.
     mark.free();
@@ -366,9 +371,13 @@ where
     T: Element,
     D: DropContext<T>,
 {
-    /// Drops the cell, and has another from now on. Who reads the old one finds nothing.
+    /// Drops the cell, and has another from now on. Who reads the old one finds nothing. Does
+    /// nothing while all slots are in use.
     fn renew(&mut self) -> Result {
-        let other = RcuWrite::new(self.slots.make().ok_or(EAGAIN)?, GFP_KERNEL)?;
+        let Some(first) = self.slots.make() else {
+            return Ok(());
+        };
+        let other = RcuWrite::new(first, GFP_KERNEL)?;
         T::retire(self.writer.get().mark());
         self.writer = other;
         DONE.renewed.add(1, Relaxed);
@@ -396,15 +405,15 @@ pub(crate) fn renewing(
         stop.sleep(Delta::from_millis(random.below(8).into()))?;
 
         // Readers see `None` from here on; those who have found an element may keep it.
-        if cell.renew().is_err() {
-            DONE.no_memory.add(1, Relaxed);
+        if let Err(error) = cell.renew() {
+            count(error);
         }
         stop.sleep(Delta::from_millis(random.below(4).into()))?;
 
         // If this fails, they see `None` for another round.
         match place.update(cell.reader(), GFP_KERNEL) {
             Ok(old) => old.defer(),
-            Err(_) => DONE.no_memory.add(1, Relaxed),
+            Err(refused) => count(refused.error),
         }
     }
 }
