@@ -369,7 +369,8 @@ where
     #[doc(alias = "synchronize_rcu")]
     pub fn synchronize(self) -> Option<Reclaimed<T>> {
         // SAFETY: It only looks at the state of this thread.
-        if warn_on!(!unsafe { helpers::helper_may_wait() }) {
+        let may_wait = unsafe { helpers::helper_may_wait() };
+        if warn_on!(!may_wait) {
             self.defer();
             return None;
         }
