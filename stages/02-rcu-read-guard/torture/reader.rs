@@ -269,11 +269,13 @@ impl Reader {
     // ANCHOR_END: watch
 
     /// Stays for a while, or not: often not, sometimes for some microseconds, now and then for a
-    /// jiffy or two. All of it in a section, so it spins.
+    /// jiffy or two, and once in a while for longer than a grace period takes without us. All of
+    /// it in a section, so it spins.
     fn delay(&mut self) -> bool {
-        let span = match self.random.below(2048) {
-            0 => 1000 + self.random.below(8000),
-            1..=32 => 1 + self.random.below(50),
+        let span = match self.random.below(32_768) {
+            0 => 10_000 + self.random.below(40_000),
+            1..=16 => 1000 + self.random.below(8000),
+            17..=528 => 1 + self.random.below(50),
             _ => return false,
         };
         spin(Delta::from_micros(span.into()));

@@ -240,15 +240,16 @@ pub(crate) fn ageing(mut cell: Publisher<Ordinary>, stop: &StopToken) -> Result 
     while !stop.should_stop() {
         for place in &mut pipe {
             *place = match place.take() {
-                None => cell
-                    .publish()
-                    .and_then(|old| begin(old).map(|old| (old, 1))),
-                Some((old, age)) if age < PIPE_LEN => Some((old, age)),
-                Some((old, _)) => {
+                Some((old, PIPE_LEN)) => {
                     end(old);
                     None
                 }
+                young => young,
             };
+        }
+        // One goes in with each grace period, and so one comes out with each.
+        if let Some(place) = pipe.iter_mut().find(|place| place.is_none()) {
+            *place = cell.publish().and_then(begin).map(|old| (old, 1));
         }
 
         synchronize_rcu();
