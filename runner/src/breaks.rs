@@ -131,7 +131,7 @@ impl Case<'_> {
             root: &root,
             limit: session_limit(&kernel, variant.seconds.unwrap_or(stage.about.seconds)),
             boot_limit: None,
-            params: &[],
+            params: &variant.params.iter().map(String::as_str).collect::<Vec<_>>(),
             console: &console,
         };
         let mut inside = false;

@@ -35,6 +35,9 @@ pub struct Variant {
     /// Limits to set before the module is loaded, as in stage.toml.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// More for the kernel's command line.
+    #[serde(default)]
+    pub params: Vec<String>,
     /// The guest script, if not the module's own.
     pub script: Option<String>,
     /// The regions that are replaced.
