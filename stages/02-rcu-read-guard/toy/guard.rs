@@ -20,9 +20,8 @@ use super::helpers;
 /// Evidence that the current thread is a reader of the toys: preemption is disabled, so this CPU
 /// runs nothing else until the guard is dropped.
 ///
-/// Both toys wait for it. What [`RcuReadGuard`](../guard/struct.RcuReadGuard.html) does not catch
-/// is not caught here either: a thread that sleeps inside, or leaks its guard, is a reader that
-/// nobody waits for.
+/// Both toys wait for it. What no guard catches is not caught here either: a thread that sleeps
+/// inside, or leaks its guard and then sleeps, is a reader that nobody waits for.
 ///
 /// # Invariants
 ///

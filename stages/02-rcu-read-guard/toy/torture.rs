@@ -42,6 +42,12 @@ use crate::kthread::{
     StopToken, //
 };
 
+/// How many sections have to meet an update.
+const ENOUGH: u64 = 5;
+
+/// How long to wait for them.
+const PATIENCE: Delta = Delta::from_secs(20);
+
 /// What all threads of a torture share.
 struct Torture<R> {
     toy: Arc<R>,
@@ -50,8 +56,13 @@ struct Torture<R> {
 }
 
 // ANCHOR: torture
-/// Tortures a toy for `span`, and writes into the log what was seen.
+/// Tortures a toy for `span`, and longer if that was not enough to see anything (the machine may
+/// be slow); writes into the log what was seen.
+///
+/// From here on the current thread runs before ordinary ones: who is to end this must not queue
+/// up behind those who are there to be in the way.
 pub fn torture<R: ToyRcu>(toy: &Arc<R>, span: Delta, stop: &StopToken) -> Result {
+    cpus::run_first();
     let (pool, updater) = Pool::new()?;
     let torture = Torture {
         toy: toy.clone(),
@@ -66,19 +77,26 @@ pub fn torture<R: ToyRcu>(toy: &Arc<R>, span: Delta, stop: &StopToken) -> Result
     let mut others = KVec::new();
     for cpu in cpus::online() {
         let t = torture.clone();
-        let reader = KThread::spawn(c"toy_reader", move |stop| read(&t, cpu, stop))?;
+        let reader = KThread::create(c"toy_reader", move |stop| read(&t, cpu, stop))?;
         others.push(reader, GFP_KERNEL)?;
-        let hog = KThread::spawn(c"toy_hog", move |stop| hog(cpu, stop))?;
+        let hog = KThread::create(c"toy_hog", move |stop| hog(cpu, stop))?;
         others.push(hog, GFP_KERNEL)?;
     }
+    // Not before all are there: who makes threads is an ordinary thread, too.
+    others.iter().for_each(KThread::start);
     updater.start();
 
-    let slept = stop.sleep(span);
+    let begin = Instant::<Monotonic>::now();
+    let slept = stop.sleep(span).and_then(|()| {
+        let last = span + PATIENCE;
+        stop.wait_until(|| torture.tally.is_enough() || begin.elapsed() > last)
+    });
 
-    // The readers before the updater, as it may be waiting for them.
+    // The updater first, since it keeps the others from their CPUs. It waits for no more than the
+    // sections that are open, and those end by themselves.
+    let updated = updater.join();
     drop(others);
-    updater.join()?;
-    slept?;
+    updated.and(slept)?;
     torture.tally.report(R::NAME);
     Ok(())
 }
@@ -209,6 +227,11 @@ impl Tally {
             self.failures.add(1, Relaxed);
         }
         self.reads.add(1, Relaxed);
+    }
+
+    /// Whether grace periods had something to prove: sections that met an update.
+    fn is_enough(&self) -> bool {
+        self.age1.load(Relaxed) + self.older.load(Relaxed) >= ENOUGH
     }
 
     fn report(&self, toy: &str) {
