@@ -87,12 +87,10 @@ module! {
             default: 10,
             description: "How long it lasts, in s",
         },
-        // ANCHOR: param-readers
         readers: u32 {
             default: 4,
             description: "How many threads read",
         },
-        // ANCHOR_END: param-readers
     },
 }
 
@@ -219,13 +217,13 @@ impl Threads {
 // ANCHOR: director
 /// The director, as a thread of its own: it has the others, and no thread outlives it.
 fn director(torture: Torture, stop: &StopToken) -> Result {
+    // ANCHOR: director-begins
+    // ANCHOR_END: director-begins
     let (span, readers, cells) = (torture.span, torture.readers, torture.cells.clone());
 
-    // ANCHOR: director-threads
-    let threads = torture.threads();
-    // ANCHOR_END: director-threads
-    let threads =
-        threads.inspect_err(|e| pr_err!("[director] no threads: errno={}\n", e.to_errno()))?;
+    let threads = torture
+        .threads()
+        .inspect_err(|e| pr_err!("[director] no threads: errno={}\n", e.to_errno()))?;
 
     let seconds = span.as_millis() / 1000;
     pr_info!("[director] start torture: seconds={seconds} readers={readers}\n");
@@ -391,9 +389,11 @@ impl kernel::Module for PointerTorture {
         // First of all: if something fails below, it waits for what was made before.
         let barrier = RcuBarrier::new();
         // ANCHOR_END: barrier-made
-        let torture = Torture::new()?;
+        // ANCHOR: chain-made
         let chain = Link::chain(16)?;
+        // ANCHOR_END: chain-made
         // ANCHOR: director-made
+        let torture = Torture::new()?;
         let director = KThread::create(c"director", move |stop| director(torture, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
         // ANCHOR_END: director-made

@@ -109,11 +109,11 @@ fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
 /// The director, as a thread of its own.
 fn director(params: &Params, stop: &StopToken) -> Result {
     lister::list();
-    // ANCHOR: director-begins
+    // ANCHOR: director-tells
     let result = story::tell(params.gap, stop)
         .and_then(|()| srcu_example::show(stop))
         .and_then(|()| load::run(params.readers, params.load, stop));
-    // ANCHOR_END: director-begins
+    // ANCHOR_END: director-tells
     match result {
         Ok(()) => pr_info!("[director] end story\n"),
         Err(EINTR) => pr_info!("[director] stopped\n"),
@@ -141,9 +141,11 @@ impl kernel::Module for RcuGuard {
         let barrier = retired::RcuBarrier::new();
         // ANCHOR_END: init-begins
         cpus::refuse_lone_cpu()?;
+        // ANCHOR: director-made
         let params = Params::get()?;
         let director = KThread::create(c"director", move |stop| director(&params, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
+        // ANCHOR_END: director-made
 
         pr_info!("[init] init\n");
         director.start();
