@@ -131,7 +131,7 @@ impl Torture {
         let waited = Publisher::new(slots(64)?)?;
         let polled = Publisher::new(slots(16)?)?;
         let deferred = Deferred {
-            plain: Publisher::new(slots(64)?)?,
+            plain: Publisher::new(slots(256)?)?,
             quick: Publisher::new(slots(512)?)?,
             ordinary: Publisher::new(slots(512)?)?,
         };
