@@ -112,7 +112,7 @@ impl Case<'_> {
         let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
         let place = format!("{kind}/{}-{name}", stage.folder);
         let tree = variant.make(paths, stage, &place)?;
-        let built = module::build(paths, &kernel, &toolchain, &tree, &place, &[])?;
+        let built = module::build(paths, &kernel, &toolchain, &tree, &place, Some(module), &[])?;
         let machine = Machine::get(paths, &kernel, times)?;
         let mut session = Session::new(paths, stage, &built)?;
         session.raise(&variant.limits);
@@ -335,21 +335,22 @@ pub fn refused(
             "[expect] error = \"E0373\", or the name of a lint",
         )
     })?;
-    stage.module_named(refusal.module.as_deref())?;
+    let module = stage.module_named(refusal.module.as_deref())?;
     let place = format!("refusals/{}-{name}", stage.folder);
     let tree = refusal.make(paths, stage, &place)?;
     // Else a type with a long name, such as a closure's in a deep folder, goes into a file.
     let whole_types = ["KRUSTFLAGS=-Zwrite-long-types-to-disk=no"];
-    let said = match module::build(paths, kernel, toolchain, &tree, &place, &whole_types) {
-        Ok(_) => {
-            return Err(problem(
-                format!("the refusal `{name}` compiles"),
-                refusal.title.clone(),
-                "",
-            ));
-        }
-        Err(error) => error.to_string(),
-    };
+    let said =
+        match module::build(paths, kernel, toolchain, &tree, &place, Some(module), &whole_types) {
+            Ok(_) => {
+                return Err(problem(
+                    format!("the refusal `{name}` compiles"),
+                    refusal.title.clone(),
+                    "",
+                ));
+            }
+            Err(error) => error.to_string(),
+        };
     points_there(&said, wanted, refusal, &tree).map_err(|why| {
         problem(format!("the refusal `{name}` is refused otherwise: {why}"), said.clone(), "")
     })?;

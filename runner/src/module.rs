@@ -14,11 +14,17 @@ use crate::tools::Toolchain;
 /// A folder with built modules.
 pub struct Built {
     dir: PathBuf,
+    only: Option<String>,
     /// What the compilers said, also where they succeeded.
     pub said: String,
 }
 
 impl Built {
+    /// Was this module of the stage built, too?
+    pub fn has(&self, module: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == module)
+    }
+
     /// The file of a module.
     pub fn ko(&self, module: &str) -> Result<PathBuf> {
         let ko = self.dir.join(format!("{module}.ko"));
@@ -35,13 +41,15 @@ impl Built {
 
 /// Builds the modules of the sources in `from` into `build/<name>/<kernel>`.
 ///
-/// `extra` are further words for make, such as `CLIPPY=1`.
+/// `only` is the one that is wanted, where not all are.  `extra` are further words
+/// for make, such as `CLIPPY=1`.
 pub fn build(
     paths: &Paths,
     kernel: &Kernel,
     toolchain: &Toolchain,
     from: &Path,
     name: &str,
+    only: Option<&str>,
     extra: &[&str],
 ) -> Result<Built> {
     let dir = make_dir(paths.build.join(name).join(kernel.name.replace(' ', "-")))?;
@@ -55,14 +63,18 @@ pub fn build(
         .arg(&kernel.dir)
         .arg(format!("M={}", from.display()))
         .arg(format!("MO={}", dir.display()));
-    make.args(toolchain.make_args(paths)).args(extra).arg("modules");
+    make.args(toolchain.make_args(paths)).args(extra);
+    match only {
+        Some(module) => make.arg(format!("{module}.ko")),
+        None => make.arg("modules"),
+    };
     clean_environment(&mut make);
     let out = interrupt::output(&mut make).doing(|| "run make".into())?;
     interrupt::check()?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     let text = text.replace(&format!("{}/", paths.root.display()), "");
     if out.status.success() {
-        return Ok(Built { dir, said: text });
+        return Ok(Built { dir, only: only.map(str::to_owned), said: text });
     }
     if text.contains("No space left on device") {
         return Err(disk_full("build the module"));

@@ -38,8 +38,9 @@ pub fn ready(paths: &Paths, stage: &Stage, flavour: Flavour, times: &mut Times) 
     let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
     times.add("set-up", began.elapsed());
     let name = format!("stage-{}", stage.number);
-    let built = times
-        .part("module", || module::build(paths, &kernel, &toolchain, &stage.dir, &name, &[]))?;
+    let built = times.part("module", || {
+        module::build(paths, &kernel, &toolchain, &stage.dir, &name, None, &[])
+    })?;
     if !built.said.is_empty() {
         note(format!("the compilers said:\n{}", built.said));
     }

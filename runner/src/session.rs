@@ -17,10 +17,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A guest with the stage's modules and guest scripts in /workshop.
+    /// A guest with the modules that were built, and the stage's guest scripts in /workshop.
     pub fn new(paths: &Paths, stage: &Stage, built: &Built) -> Result<Self> {
         let root = Root::new(paths)?;
-        for module in &stage.about.modules {
+        for module in stage.about.modules.iter().filter(|module| built.has(module)) {
             root.add(&built.ko(module)?, &format!("{module}.ko"))?;
         }
         for entry in std::fs::read_dir(stage.dir.join("guest")).into_iter().flatten().flatten() {

@@ -72,7 +72,7 @@ pub fn lint(
             let name = format!("clippy/{}", who.replace(' ', "-"));
             // Clippy speaks only of what it compiles.
             let _ = std::fs::remove_dir_all(paths.build.join(&name));
-            let built = module::build(paths, &kernel, toolchain, dir, &name, &["CLIPPY=1"])?;
+            let built = module::build(paths, &kernel, toolchain, dir, &name, None, &["CLIPPY=1"])?;
             match built.said.as_str() {
                 "" => Ok(()),
                 said => Err(problem("the compilers are not content", said, "")),

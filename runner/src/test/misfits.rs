@@ -48,7 +48,8 @@ pub fn test(paths: &Paths, tally: &mut Tally) -> Result<()> {
         tally.check(format!("told from others: {}", variant.title), || {
             let name = format!("variants/{name}");
             let from = variant.make(paths, &stage, &name)?;
-            let built = module::build(paths, &ready.kernel, &ready.toolchain, &from, &name, &[])?;
+            let built =
+                module::build(paths, &ready.kernel, &ready.toolchain, &from, &name, None, &[])?;
             let boot = boot(&ready.kernel, &built, Duration::from_secs(6), None)?;
             told(&boot.end, &end, boot.finished(), says)
         });
@@ -57,7 +58,7 @@ pub fn test(paths: &Paths, tally: &mut Tally) -> Result<()> {
     tally.check(format!("refused in the compiler's words: {}", broken.title), || {
         let name = "variants/does-not-compile";
         let from = broken.make(paths, &stage, name)?;
-        match module::build(paths, &ready.kernel, &ready.toolchain, &from, name, &[]) {
+        match module::build(paths, &ready.kernel, &ready.toolchain, &from, name, None, &[]) {
             Ok(_) => Err(problem("it compiled", "", "")),
             Err(e) if e.to_string().contains("error[E0308]: mismatched types") => Ok(()),
             Err(e) => Err(e),

@@ -87,7 +87,8 @@ pub fn test(
     let mut session = Session::new(paths, stage, &ready.built)?;
     if layout {
         let from = paths.root.join("runner/tests/offsets");
-        let offsets = module::build(paths, &ready.kernel, &ready.toolchain, &from, "offsets", &[])?;
+        let offsets =
+            module::build(paths, &ready.kernel, &ready.toolchain, &from, "offsets", None, &[])?;
         session.add(&offsets.ko("offsets")?, "offsets.ko")?;
         session.section("offsets", "", "any-moment.sh offsets 0");
     }
@@ -182,7 +183,8 @@ fn add_leaky(paths: &Paths, stage: &Stage, ready: &Ready, session: &Session) -> 
     let module = stage.module_named(leaky.module.as_deref())?;
     let name = format!("checks/{}-{LEAKS}", stage.folder);
     let tree = leaky.make(paths, stage, &name)?;
-    let built = module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, &[])?;
+    let built =
+        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, Some(module), &[])?;
     session.add(&built.ko(module)?, "leaky.ko")?;
     Ok(format!("with-file.sh leaky any-moment.sh {module}{}", " 0".repeat(HALF)))
 }
