@@ -4,10 +4,10 @@
 //! and errors that name the command that helps.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 pub use miette::Result;
 
 /// An error for the user: what happened, and what to do.
@@ -68,9 +68,6 @@ pub fn note(text: impl AsRef<str>) {
     println!("  note: {}", text.as_ref());
 }
 
-/// The moving lines of all work that goes on at the same time.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-
 /// Long work with a moving line on a terminal, and a line every half minute
 /// where there is none.
 pub struct Progress {
@@ -85,10 +82,7 @@ impl Progress {
     pub fn new(title: impl Into<String>) -> Self {
         let title = title.into();
         let terminal = std::io::stderr().is_terminal();
-        let bar = match terminal {
-            true => BARS.add(ProgressBar::new_spinner()),
-            false => ProgressBar::hidden(),
-        };
+        let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         if terminal {
             bar.set_style(
                 ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}")
@@ -110,7 +104,7 @@ impl Progress {
             let mut last = last.lock().unwrap_or_else(|e| e.into_inner());
             if last.elapsed() > Duration::from_secs(30) {
                 *last = Instant::now();
-                println!("  {}, {} s: {what}", self.title, self.began.elapsed().as_secs());
+                println!("  {} s: {what}", self.began.elapsed().as_secs());
                 let _ = std::io::stdout().flush();
             }
         }
@@ -121,7 +115,7 @@ impl Progress {
     pub fn done(self, times: &mut Times) {
         self.bar.finish_and_clear();
         let took = self.began.elapsed();
-        BARS.suspend(|| println!("{}: {}", self.title, seconds(took)));
+        println!("{}: {}", self.title, seconds(took));
         times.add(&self.title, took);
     }
 }

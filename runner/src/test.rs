@@ -110,7 +110,10 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     // First all that can take long, with its progress on the screen.
     let toolchain =
         ensure(paths, &[Need::Runner, Need::Module, Need::Kernel, Need::Vm, Need::Lint], times)?;
-    Kernel::ready(paths, |times| book::ready(paths, times), times)?;
+    for flavour in Flavour::ALL {
+        Kernel::get(paths, flavour, times)?;
+    }
+    book::ready(paths, times)?;
     let stages = Stage::all(paths)?;
     let mut tally = Tally::default();
     tally.part("host program", |t| host::program(paths, t))?;

@@ -13,13 +13,6 @@ use crate::paths::{Paths, make_dir, read, write};
 use crate::say::{Doing, Progress, Result, Times, disk_full, note, problem, step};
 use crate::tools::{self, Toolchain};
 
-/// Has ready what the build of each flavour needs, once it has been said what it costs.
-pub fn prepare(paths: &Paths, flavours: &[Flavour], times: &mut Times) -> Result<()> {
-    announce(paths, &Pin::read(paths)?, flavours);
-    tools::install_crates(paths, [tools::Tools::get().pinned.bindgen()], times)?;
-    source::get(paths, times).map(|_| ())
-}
-
 /// Builds a flavour, or goes on with a build that was interrupted.
 pub fn build(
     paths: &Paths,
@@ -28,11 +21,13 @@ pub fn build(
     times: &mut Times,
 ) -> Result<()> {
     let pin = Pin::read(paths)?;
+    announce(paths, &pin, flavour);
     let lock =
         paths.lock(&format!("kernel-{flavour}"), &format!("is building the {flavour} kernel"))?;
     if cached(paths, flavour, toolchain)?.is_some() {
         return Ok(());
     }
+    tools::install_crates(paths, [tools::Tools::get().pinned.bindgen()], times)?;
     let source = source::get(paths, times)?;
     let dir = format!("kernel/{flavour}-{}-{}", source.version, key(paths, flavour, toolchain)?);
     let dir = paths.cache_dir(&dir)?;
@@ -105,23 +100,18 @@ pub fn clean_environment(make: &mut Command) {
 }
 
 /// Says what is about to happen before the first long build.
-fn announce(paths: &Paths, pin: &Pin, flavours: &[Flavour]) {
+fn announce(paths: &Paths, pin: &Pin, flavour: Flavour) {
     let cost = &pin.cost;
-    let (names, them) = match flavours {
-        [one] => (format!("no {one} kernel"), "it"),
-        _ => ("no kernel".into(), "a debug and a fast one"),
-    };
-    let mb = cost.source_mb + flavours.iter().map(|flavour| cost.mb(*flavour)).sum::<u64>();
     step(format!(
-        "There is {names} in {} yet: fetching Linux {} and building {them} once.\n\
-         This takes about {} minutes on 2 cores and {mb} MB there; all of the workshop takes about 5 GB.\n\
+        "There is no {flavour} kernel in {} yet: fetching Linux {} and building it once.\n\
+         This takes about 8 minutes on 2 cores and {} MB there; all of the workshop takes about 5 GB.\n\
          Ctrl-C is safe: the next run goes on where this one stopped.",
         paths.cache.display(),
         pin.series,
-        3 + 7 * flavours.len(),
+        cost.mb(flavour) + cost.source_mb,
     ));
     let free = tools::free_bytes(&paths.cache).unwrap_or(u64::MAX) >> 20;
-    if free < mb {
+    if free < cost.mb(flavour) + cost.source_mb {
         note(format!("only {free} MB are free there; it may not be enough"));
     }
 }

@@ -13,7 +13,6 @@ mod source;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
@@ -119,7 +118,6 @@ impl Kernel {
             Some(kernel) => kernel,
             None => {
                 ensure(paths, &[Need::Module, Need::Kernel], times)?;
-                build::prepare(paths, &[flavour], times)?;
                 build::build(paths, flavour, &toolchain, times)?;
                 cached(paths, flavour, &toolchain)?
                     .ok_or_else(|| problem("the kernel that was just built is gone", "", ""))?
@@ -127,46 +125,6 @@ impl Kernel {
         };
         kernel.fits(&toolchain)?;
         Ok((kernel, toolchain))
-    }
-
-    /// Has both flavours ready, and does `other` work of the set-up.
-    ///
-    /// What has to be built is built side by side: a kernel's Rust crates come one after the
-    /// other, and would leave cores idle.
-    pub fn ready(
-        paths: &Paths,
-        other: impl FnOnce(&mut Times) -> Result<()> + Send,
-        times: &mut Times,
-    ) -> Result<()> {
-        let toolchain = Toolchain::choose(paths).0;
-        let there = |flavour| {
-            let there = toolchain.as_ref().map(|toolchain| cached(paths, flavour, toolchain));
-            matches!(there, Some(Ok(Some(_))))
-        };
-        let given = var("KDIR").is_some() || var("KERNEL_PACK").is_some();
-        if given || Flavour::ALL.into_iter().any(there) {
-            for flavour in Flavour::ALL {
-                Self::get(paths, flavour, times)?;
-            }
-            return other(times);
-        }
-        let toolchain = ensure(paths, &[Need::Module, Need::Kernel, Need::Vm], times)?;
-        build::prepare(paths, &Flavour::ALL, times)?;
-        let build = |flavour| build::build(paths, flavour, &toolchain, &mut Times::default());
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            let kernels = Flavour::ALL.map(|flavour| scope.spawn(move || build(flavour)));
-            let other = scope.spawn(|| other(&mut Times::default()));
-            // The first that failed, when all have ended.
-            let results = kernels.into_iter().chain([other]).map(|part| part.join());
-            let results: Vec<_> = results.collect();
-            results.into_iter().try_for_each(|result| match result {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })?;
-        times.add("both kernels", began.elapsed());
-        Ok(())
     }
 
     /// Is it there, without building anything?
@@ -288,7 +246,6 @@ fn cached(paths: &Paths, flavour: Flavour, toolchain: &Toolchain) -> Result<Opti
 
 /// Builds both flavours ahead.
 pub fn build_all(paths: &Paths, times: &mut Times) -> Result<()> {
-    Kernel::ready(paths, |_| Ok(()), times)?;
     for flavour in Flavour::ALL {
         let (kernel, _) = Kernel::get(paths, flavour, times)?;
         println!("{flavour}: Linux {} in {}", kernel.release, kernel.dir.display());
