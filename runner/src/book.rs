@@ -13,13 +13,13 @@ use crate::goals;
 use crate::interrupt;
 use crate::paths::{Paths, read};
 use crate::say::{Doing, Result, Times, problem, step};
-use crate::tools::{Tools, install_crates};
+use crate::tools::{Crate, Tools, install_crates};
 use crate::variant::region;
 
 /// `make book`
 pub fn build(paths: &Paths, times: &mut Times) -> Result<()> {
     let dir = paths.build_dir("book")?;
-    let mut mdbook = mdbook(paths, times)?;
+    let mut mdbook = mdbook(paths, Tools::get().pinned.mdbook(), times)?;
     mdbook.args(["build", "book", "--dest-dir"]).arg(&dir).current_dir(&paths.root);
     let out = interrupt::output(&mut mdbook).doing(|| "run mdbook".into())?;
     interrupt::check()?;
@@ -35,7 +35,7 @@ pub fn build(paths: &Paths, times: &mut Times) -> Result<()> {
 /// `make serve`
 pub fn serve(paths: &Paths, times: &mut Times) -> Result<()> {
     let dir = paths.build_dir("book-served")?;
-    let mut mdbook = mdbook(paths, times)?;
+    let mut mdbook = mdbook(paths, Tools::get().pinned.mdbook_server(), times)?;
     mdbook.args(["serve", "book", "--dest-dir"]).arg(dir).current_dir(&paths.root);
     interrupt::die_with_parent(&mut mdbook);
     step("Ctrl-C ends it.");
@@ -45,13 +45,13 @@ pub fn serve(paths: &Paths, times: &mut Times) -> Result<()> {
 
 /// Installs what the book is made with.
 pub fn ready(paths: &Paths, times: &mut Times) -> Result<()> {
-    mdbook(paths, times).map(|_| ())
+    mdbook(paths, Tools::get().pinned.mdbook(), times).map(|_| ())
 }
 
 /// The pinned mdBook, which finds its preprocessor in PATH.
-fn mdbook(paths: &Paths, times: &mut Times) -> Result<Command> {
+fn mdbook(paths: &Paths, mdbook: Crate, times: &mut Times) -> Result<Command> {
     let pinned = Tools::get().pinned;
-    let [program, mermaid] = install_crates(paths, [pinned.mdbook(), pinned.mermaid()], times)?;
+    let [program, mermaid] = install_crates(paths, [mdbook, pinned.mermaid()], times)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = mermaid.parent().map(Path::to_owned);
     let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)))

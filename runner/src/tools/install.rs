@@ -250,7 +250,7 @@ pub fn install_crates<const N: usize>(
 }
 
 fn install_crate(tool: &Crate, path: &Path, target: &Path, times: &mut Times) -> Result<()> {
-    let Crate { krate, version, .. } = tool;
+    let Crate { krate, version, only, .. } = tool;
     let progress = Progress::new(format!("building {krate} {version}"));
     let root = path.ancestors().nth(2).unwrap_or(path);
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
@@ -258,6 +258,7 @@ fn install_crate(tool: &Crate, path: &Path, target: &Path, times: &mut Times) ->
     install
         .args(["install", krate, "--locked", "--version", version, "--root"])
         .arg(root)
+        .args(only.iter().flat_map(|only| ["--no-default-features", "--features", only]))
         .env("CARGO_TARGET_DIR", target)
         // They work for seconds; somebody waits for their build.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")

@@ -93,24 +93,39 @@ pub struct Crate {
     pub program: &'static str,
     /// The version.
     pub version: String,
+    /// The only features that are wanted; the default ones, if not given.
+    pub only: Option<&'static str>,
 }
 
 impl Crate {
     /// Where its program is, once installed.
     pub fn path(&self, paths: &Paths) -> PathBuf {
-        paths.cache.join(format!("tools/{}-{}/bin/{}", self.krate, self.version, self.program))
+        let only = self.only.map(|only| format!("-{only}")).unwrap_or_default();
+        let dir = format!("{}-{}{only}", self.krate, self.version);
+        paths.cache.join(format!("tools/{dir}/bin/{}", self.program))
     }
 }
 
 impl Pinned {
     /// The generator of the kernel's bindings.
     pub fn bindgen(&self) -> Crate {
-        Crate { krate: "bindgen-cli", program: "bindgen", version: self.bindgen_cli.clone() }
+        Crate {
+            krate: "bindgen-cli",
+            program: "bindgen",
+            version: self.bindgen_cli.clone(),
+            only: None,
+        }
     }
 
-    /// The maker of the book.
+    /// The maker of the book.  Its web server would be half of its build.
     pub fn mdbook(&self) -> Crate {
-        Crate { krate: "mdbook", program: "mdbook", version: self.mdbook.clone() }
+        Crate { only: Some("search"), ..self.mdbook_server() }
+    }
+
+    /// The same, with its web server.
+    pub fn mdbook_server(&self) -> Crate {
+        let version = self.mdbook.clone();
+        Crate { krate: "mdbook", program: "mdbook", version, only: None }
     }
 
     /// Its preprocessor for diagrams.
@@ -119,6 +134,7 @@ impl Pinned {
             krate: "mdbook-mermaid",
             program: "mdbook-mermaid",
             version: self.mdbook_mermaid.clone(),
+            only: None,
         }
     }
 }
