@@ -112,7 +112,9 @@ impl Case<'_> {
         let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
         let place = format!("{kind}/{}-{name}", stage.folder);
         let tree = variant.make(paths, stage, &place)?;
-        let built = module::build(paths, &kernel, &toolchain, &tree, &place, Some(module), &[])?;
+        // A script of its own may load them all.
+        let only = variant.script.is_none().then_some(module);
+        let built = module::build(paths, &kernel, &toolchain, &tree, &place, only, &[])?;
         let machine = Machine::get(paths, &kernel, times)?;
         let mut session = Session::new(paths, stage, &built)?;
         session.raise(&variant.limits);

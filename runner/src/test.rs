@@ -10,6 +10,8 @@ mod host;
 mod misfits;
 mod stages;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::book;
@@ -24,7 +26,15 @@ use crate::tools::{Need, ensure};
 #[derive(Default)]
 pub struct Tally {
     parts: Vec<Part>,
+    /// Checks whose results are told later, where others run beside them.
+    held: Option<Checked>,
 }
+
+/// Checks, by their names, and what came of each.
+type Checked = Vec<(String, Result<()>)>;
+
+/// Some checks that need no others, and disturb none.
+type Job<'a> = Box<dyn FnOnce() -> Checked + Send + 'a>;
 
 /// A part of the tests, with its counts.
 struct Part {
@@ -62,7 +72,49 @@ impl Tally {
         self.count(name.as_ref(), result);
     }
 
+    /// Runs jobs side by side, as many as there are cores: a VM waits more than it works.
+    /// Their results come in the order of the jobs.
+    fn side_by_side(&mut self, jobs: Vec<Job<'_>>) -> Result<()> {
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        let jobs = Mutex::new(jobs.into_iter().enumerate());
+        let next = || jobs.lock().unwrap_or_else(|e| e.into_inner()).next();
+        let (send, receive) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let send = send.clone();
+                scope.spawn(move || {
+                    while let Some((number, job)) = next().filter(|_| !interrupt::came()) {
+                        // Nobody receives what comes after a panic.
+                        let _ = send.send((number, job()));
+                    }
+                });
+            }
+            drop(send);
+            let (mut early, mut turn) = (BTreeMap::new(), 0);
+            for (number, checked) in receive {
+                early.insert(number, checked);
+                while let Some(checked) = early.remove(&turn) {
+                    checked.into_iter().for_each(|(name, result)| self.count(&name, result));
+                    turn += 1;
+                }
+            }
+        });
+        interrupt::check()
+    }
+
+    /// The checks of some work, told later.
+    fn held(work: impl FnOnce(&mut Self) -> Result<()>) -> Checked {
+        let mut tally = Self { parts: vec![], held: Some(vec![]) };
+        if let Err(error) = work(&mut tally) {
+            tally.count("it could be run to its end", Err(error));
+        }
+        tally.held.unwrap_or_default()
+    }
+
     fn count(&mut self, name: &str, result: Result<()>) {
+        if let Some(held) = &mut self.held {
+            return held.push((name.to_owned(), result));
+        }
         match result {
             Ok(()) => {
                 step(format!("  ok      {name}"));
@@ -122,17 +174,11 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.part("readme", |t| host::readme(paths, &stages, t))?;
     tally.part("book", |t| host::book(paths, t))?;
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t))?;
-    for flavour in Flavour::ALL {
-        for (i, stage) in stages.iter().enumerate() {
-            // Once a kernel, so the first stage has it along.
-            let layout = i == 0;
-            let name = format!("stage {} on {flavour}", stage.number);
-            tally.part(name, |t| stages::test(paths, stage, flavour, layout, t))?;
-        }
-    }
-    for stage in &stages {
-        let name = format!("stage {}: breaks, refusals, checks", stage.number);
-        tally.part(name, |t| stages::variants(paths, stage, &Flavour::ALL, t))?;
+    for (i, stage) in stages.iter().enumerate() {
+        // Once a kernel, so the first stage has it along.
+        let layout = i == 0;
+        let name = format!("stage {}", stage.number);
+        tally.part(name, |t| stages::test(paths, stage, &Flavour::ALL, layout, t))?;
     }
     tally.part("modules that misbehave", |t| {
         misfits::test(paths, t)?;
@@ -153,12 +199,8 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     }
     let mut tally = Tally::default();
     tally.part("traces", |t| host::traces(std::slice::from_ref(stage), t))?;
-    for flavour in &flavours {
-        let name = format!("stage {} on {flavour}", stage.number);
-        tally.part(name, |t| stages::test(paths, stage, *flavour, false, t))?;
-    }
-    let name = format!("stage {}: breaks, refusals, checks", stage.number);
-    tally.part(name, |t| stages::variants(paths, stage, &flavours, t))?;
+    let name = format!("stage {}", stage.number);
+    tally.part(name, |t| stages::test(paths, stage, &flavours, false, t))?;
     interrupt::check()?;
     tally.close()
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! A stage in the VM: the story of each of its modules twice, unloading at any
-//! moment, and leaks; all in one boot.
+//! moment, and leaks, all in one boot; and all of its variants.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 
-use super::Tally;
+use super::{Job, Tally};
 use crate::breaks::{self, BREAKS, CHECKS, Case, REFUSALS};
-use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::module;
 use crate::paths::{Paths, read};
@@ -16,6 +15,7 @@ use crate::run::{Ready, ready};
 use crate::say::{Result, Times, problem, step};
 use crate::session::{self, Session, lines_of};
 use crate::stage::Stage;
+use crate::tools::Toolchain;
 use crate::trace::contract::Contract;
 use crate::variant::Variant;
 use crate::verdict;
@@ -62,9 +62,52 @@ impl<'a> Tested<'a> {
     }
 }
 
-/// Runs all checks of a stage on one flavour.  With `layout`, also whether Rust
-/// and C agree on where the fields of a struct of that kernel are.
+/// Runs all checks of a stage: the modules themselves, and all of its variants.  With
+/// `layout`, also whether Rust and C agree on where the fields of a struct of the kernels
+/// are.
 pub fn test(
+    paths: &Paths,
+    stage: &Stage,
+    flavours: &[Flavour],
+    layout: bool,
+    tally: &mut Tally,
+) -> Result<()> {
+    let refuses = Kernel::get(paths, Flavour::Fast, &mut Times::default())?;
+    let (kernel, toolchain) = &refuses;
+    let mut jobs: Vec<Job<'_>> = vec![];
+    for flavour in flavours {
+        jobs.push(Box::new(move || {
+            let checked = Tally::held(|t| modules(paths, stage, *flavour, layout, t));
+            let on = |(name, result)| (format!("on {flavour}: {name}"), result);
+            checked.into_iter().map(on).collect()
+        }));
+    }
+    for (kind, what) in [(CHECKS, "check"), (BREAKS, "break")] {
+        for (name, variant) in Variant::all(stage, kind)? {
+            if kind == CHECKS && name == LEAKS {
+                continue;
+            }
+            let mut made_for = breaks::made_for(&variant)?;
+            made_for.retain(|flavour| flavours.contains(flavour));
+            // One after the other: its sources are in one folder.
+            let on = move |flavour| {
+                let case = Case { stage, kind, name: &name, variant: &variant, flavour };
+                (format!("{what} {name} on {flavour}: {}", variant.title), booted(paths, &case))
+            };
+            jobs.push(Box::new(move || made_for.into_iter().map(on).collect()));
+        }
+    }
+    for (name, refusal) in Variant::all(stage, REFUSALS)? {
+        jobs.push(Box::new(move || {
+            let result = compiled(paths, stage, kernel, toolchain, &name, &refusal);
+            vec![(format!("refusal {name}: {}", refusal.title), result)]
+        }));
+    }
+    tally.side_by_side(jobs)
+}
+
+/// Boots all modules of a stage on one flavour.
+fn modules(
     paths: &Paths,
     stage: &Stage,
     flavour: Flavour,
@@ -181,7 +224,7 @@ pub fn test(
 fn add_leaky(paths: &Paths, stage: &Stage, ready: &Ready, session: &Session) -> Result<String> {
     let leaky = breaks::find(stage, CHECKS, LEAKS)?;
     let module = stage.module_named(leaky.module.as_deref())?;
-    let name = format!("checks/{}-{LEAKS}", stage.folder);
+    let name = format!("checks/{}-{LEAKS}-{}", stage.folder, ready.kernel.name);
     let tree = leaky.make(paths, stage, &name)?;
     let built =
         module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, Some(module), &[])?;
@@ -245,64 +288,47 @@ fn slabs(lines: &[String]) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Every break breaks, every refusal is refused, what was recorded still says so,
-/// and every check passes.
-pub fn variants(
+/// A refusal is refused, and what was recorded still says so.
+fn compiled(
     paths: &Paths,
     stage: &Stage,
-    flavours: &[Flavour],
-    tally: &mut Tally,
+    kernel: &Kernel,
+    toolchain: &Toolchain,
+    name: &str,
+    refusal: &Variant,
 ) -> Result<()> {
-    let mut times = Times::default();
-    let (kernel, toolchain) = Kernel::get(paths, Flavour::Fast, &mut times)?;
-    for (name, refusal) in Variant::all(stage, REFUSALS)? {
-        tally.check(format!("refusal {name}: {}", refusal.title), || {
-            let said = breaks::refused(paths, stage, &kernel, &toolchain, &name, &refusal)?;
-            let recorded = read(&breaks::recorded_message(stage, &name))?;
-            let same_rustc = recorded.contains(&format!("# rustc: {}\n", toolchain.version));
-            let wanted = refusal.expect.error.as_deref().unwrap_or_default();
-            let as_recorded = match same_rustc {
-                true => {
-                    let said = breaks::message(stage, &name, &toolchain, &said);
-                    breaks::unnumbered(&recorded) == breaks::unnumbered(&said)
-                }
-                // Another compiler may put it in other words.
-                false => breaks::is_error(&recorded, wanted).is_ok(),
-            };
-            if as_recorded {
-                return Ok(());
-            }
-            let help = format!("make stage-{} bless R={name}", stage.number);
-            Err(problem("the recorded message is not what the compiler says", said, help))
-        });
-    }
-    for (kind, what) in [(BREAKS, "break"), (CHECKS, "check")] {
-        for (name, variant) in &Variant::all(stage, kind)? {
-            if kind == CHECKS && name == LEAKS {
-                continue;
-            }
-            for flavour in breaks::made_for(variant)? {
-                interrupt::check()?;
-                if !flavours.contains(&flavour) {
-                    continue;
-                }
-                let case = Case { stage, kind, name, variant, flavour };
-                tally.check(format!("{what} {name} on {flavour}: {}", variant.title), || {
-                    if kind == CHECKS {
-                        return breaks::check(paths, &case, &mut times, &mut |_| ());
-                    }
-                    breaks::show(paths, &case, &mut times, &mut |_| ())?;
-                    let recorded = read(&breaks::recorded(stage, name, flavour))?;
-                    let lines: Vec<_> = recorded.lines().map(str::to_owned).collect();
-                    let help = format!("make stage-{} bless B={name}", stage.number);
-                    breaks::shown(variant, &lines)
-                        .map(|_| ())
-                        .map_err(|why| problem("the recorded log does not show it", why, help))
-                });
-            }
+    let said = breaks::refused(paths, stage, kernel, toolchain, name, refusal)?;
+    let recorded = read(&breaks::recorded_message(stage, name))?;
+    let same_rustc = recorded.contains(&format!("# rustc: {}\n", toolchain.version));
+    let wanted = refusal.expect.error.as_deref().unwrap_or_default();
+    let as_recorded = match same_rustc {
+        true => {
+            let said = breaks::message(stage, name, toolchain, &said);
+            breaks::unnumbered(&recorded) == breaks::unnumbered(&said)
         }
+        // Another compiler may put it in other words.
+        false => breaks::is_error(&recorded, wanted).is_ok(),
+    };
+    if as_recorded {
+        return Ok(());
     }
-    Ok(())
+    let help = format!("make stage-{} bless R={name}", stage.number);
+    Err(problem("the recorded message is not what the compiler says", said, help))
+}
+
+/// A check passes; or a break breaks, and what was recorded still says so.
+fn booted(paths: &Paths, case: &Case<'_>) -> Result<()> {
+    let mut times = Times::default();
+    if case.kind == CHECKS {
+        return breaks::check(paths, case, &mut times, &mut |_| ());
+    }
+    breaks::show(paths, case, &mut times, &mut |_| ())?;
+    let recorded = read(&breaks::recorded(case.stage, case.name, case.flavour))?;
+    let lines: Vec<_> = recorded.lines().map(str::to_owned).collect();
+    let help = format!("make stage-{} bless B={}", case.stage.number, case.name);
+    breaks::shown(case.variant, &lines)
+        .map(|_| ())
+        .map_err(|why| problem("the recorded log does not show it", why, help))
 }
 
 /// One check of a stage, seen as it runs.
