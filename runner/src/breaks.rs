@@ -526,7 +526,7 @@ mod tests {
         assert!(check("no error at all".into(), "E0373").is_err());
 
         // A file of the same name in a folder of the stage is another one.
-        let tree = Path::new("/root/build/refusals/r/stages/02-x");
+        let tree = Path::new("/checkout/build/refusals/r/stages/02-x");
         let inside = |place: &str| in_stage(Path::new(place), tree);
         assert_eq!(inside("build/refusals/r/stages/02-x/toy/x.rs"), "toy/x.rs");
         assert_eq!(inside("build/refusals/r/stages/02-x/x.rs"), "x.rs");

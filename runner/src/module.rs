@@ -5,8 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
-
 use crate::interrupt;
 use crate::kernel::{Kernel, clean_environment};
 use crate::paths::{Paths, make_dir};
@@ -54,11 +52,10 @@ pub fn build(
     only: Option<&str>,
     extra: &[&str],
 ) -> Result<Built> {
-    let dir = make_dir(paths.build.join(name).join(kernel.name.replace(' ', "-")))?;
+    let name = format!("{name}/{}", kernel.folder());
+    let dir = make_dir(paths.build.join(&name))?;
     // Two runs in two terminals: Kbuild's own files are not made for that.
-    let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-    let lock: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    let _lock = paths.lock(&format!("module-{lock}"), "is building the same module here")?;
+    let _lock = paths.build_lock(&format!("module-{name}"), "is building the same module here")?;
     let mut make = Command::new("make");
     make.arg("-C")
         .arg(&kernel.dir)

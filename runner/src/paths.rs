@@ -64,34 +64,43 @@ impl Paths {
     /// Holds the lock `name` of the cache until dropped.  Waits, and says so,
     /// while another run holds it.
     pub fn lock(&self, name: &str, what: &str) -> Result<Lock> {
-        let path = self.cache_dir("locks")?.join(name);
-        let open = || File::options().create(true).append(true).open(&path);
-        let mut file = open().doing(|| format!("open {}", path.display()))?;
-        let began = Instant::now();
-        let mut said = false;
-        loop {
-            interrupt::check()?;
-            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Lock(lock)),
-                Err((file, nix::Error::EWOULDBLOCK)) => file,
-                Err((_, e)) => {
-                    return Err(std::io::Error::from(e))
-                        .doing(|| format!("lock {}", path.display()));
-                }
-            };
-            if !said {
-                note(format!("another run {what}; this one waits for it"));
-                said = true;
-            } else if began.elapsed().as_secs() % 60 == 59 {
-                note(format!("still waiting for the run that {what}"));
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        lock(self.cache_dir("locks")?.join(name), what)
+    }
+
+    /// The same for something in this checkout's build folder, which other
+    /// checkouts do not wait for.
+    pub fn build_lock(&self, name: &str, what: &str) -> Result<Lock> {
+        lock(self.build_dir("locks")?.join(name.replace('/', "-")), what)
     }
 }
 
-/// A lock of the cache, held while it lives.
+/// Holds the lock of a file.
+fn lock(path: PathBuf, what: &str) -> Result<Lock> {
+    let open = || File::options().create(true).append(true).open(&path);
+    let mut file = open().doing(|| format!("open {}", path.display()))?;
+    let began = Instant::now();
+    let mut said = false;
+    loop {
+        interrupt::check()?;
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Lock(lock)),
+            Err((file, nix::Error::EWOULDBLOCK)) => file,
+            Err((_, e)) => {
+                return Err(std::io::Error::from(e)).doing(|| format!("lock {}", path.display()));
+            }
+        };
+        if !said {
+            note(format!("another run {what}; this one waits for it"));
+            said = true;
+        } else if began.elapsed().as_secs() % 60 == 59 {
+            note(format!("still waiting for the run that {what}"));
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A lock, held while it lives.
 pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
 
 /// An environment variable that is set and not empty.

@@ -271,7 +271,7 @@ pub fn shell(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
 
 /// Where the output of runs goes.
 fn output(paths: &Paths, stage: &Stage, kernel: &Kernel) -> Result<PathBuf> {
-    paths.build_dir(&format!("stage-{}/run-{}", stage.number, kernel.name.replace(' ', "-")))
+    paths.build_dir(&format!("stage-{}/run-{}", stage.number, kernel.folder()))
 }
 
 fn shown(paths: &Paths, file: &Path) -> String {

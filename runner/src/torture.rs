@@ -64,7 +64,7 @@ fn one(
         limits: &[],
         // Beside that, what its script takes with any other module.
         seconds: stage.about.seconds + seconds,
-        console: dir.join(format!("{module}-{}.log", ready.kernel.name.replace(' ', "-"))),
+        console: dir.join(format!("{module}-{}.log", ready.kernel.folder())),
     };
     let boot = play(paths, stage, ready, &machine, &wanted, times)?;
     verdict::clean(&boot)?;

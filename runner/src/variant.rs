@@ -120,8 +120,7 @@ impl Variant {
     /// stages are there, since later ones use files of earlier ones.
     pub fn make(&self, paths: &Paths, stage: &Stage, name: &str) -> Result<PathBuf> {
         let stages = make_dir(paths.build.join(name).join("stages"))?;
-        let _lock =
-            paths.lock(&format!("variant-{}", name.replace('/', "-")), "makes the same variant")?;
+        let _lock = paths.build_lock(&format!("variant-{name}"), "makes the same variant")?;
         let dir = stages.join(&stage.folder);
         let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
         for replace in &self.replace {

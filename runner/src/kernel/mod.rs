@@ -191,6 +191,11 @@ impl Kernel {
         ))
     }
 
+    /// Its name as part of a path, which Kbuild takes only without spaces.
+    pub fn folder(&self) -> String {
+        self.name.replace(' ', "-")
+    }
+
     /// Is an option on in its configuration?
     pub fn has(&self, option: &str) -> bool {
         let line = format!("CONFIG_{option}=y");

@@ -224,7 +224,7 @@ fn modules(
 fn add_leaky(paths: &Paths, stage: &Stage, ready: &Ready, session: &Session) -> Result<String> {
     let leaky = breaks::find(stage, CHECKS, LEAKS)?;
     let module = stage.module_named(leaky.module.as_deref())?;
-    let name = format!("checks/{}-{LEAKS}-{}", stage.folder, ready.kernel.name);
+    let name = format!("checks/{}-{LEAKS}-{}", stage.folder, ready.kernel.folder());
     let tree = leaky.make(paths, stage, &name)?;
     let built =
         module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, Some(module), &[])?;
