@@ -8,12 +8,15 @@ say() { echo "guest: $*" > /dev/kmsg; }
 # fail TEXT: the run has failed, whatever comes after.
 fail() { say "FAIL $*"; }
 
-# load MODULE [param=value ...]; FILE names another file than MODULE.ko.
+# ko MODULE: its file; in the folder FROM, where a variant of it is wanted.
+ko() { echo "/workshop/${FROM:+$FROM/}$1.ko"; }
+
+# load MODULE [param=value ...]
 load() {
 	local module=$1 said
 	shift
 	say "loading $module"
-	if said=$(insmod "/workshop/${FILE:-$module}.ko" "$@" 2>&1); then
+	if said=$(insmod "$(ko "$module")" "$@" 2>&1); then
 		say "loaded $module"
 	else
 		fail "insmod $module: $said"

@@ -32,9 +32,6 @@ pub const REFUSALS: &str = "refusals";
 /// See [`BREAKS`].
 pub const CHECKS: &str = "checks";
 
-/// The section that a variant is seen in.
-const SECTION: &str = "variant";
-
 /// `make stage-N break [B=name]`
 pub fn break_it(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let Some(name) = var("B") else { return list(stage, BREAKS, "break B") };
@@ -100,6 +97,42 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// How long its script takes at most.
+    pub fn seconds(&self) -> u64 {
+        self.variant.seconds.unwrap_or(self.stage.about.seconds)
+    }
+
+    /// Its folder below `build/`.
+    fn place(&self) -> String {
+        format!("{}/{}-{}", self.kind, self.stage.folder, self.name)
+    }
+
+    /// Builds it, and gives a session a section of it.
+    pub fn add(
+        &self,
+        paths: &Paths,
+        kernel: &Kernel,
+        toolchain: &Toolchain,
+        session: &mut Session,
+    ) -> Result<()> {
+        let &Self { stage, name, variant, .. } = self;
+        let module = stage.module_named(variant.module.as_deref())?;
+        let tree = variant.make(paths, stage, &self.place())?;
+        // A script of its own may load them all.
+        let only = variant.script.is_none().then_some(module);
+        let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
+        session.add_modules(stage, &built, name)?;
+        let script = match &variant.script {
+            Some(text) => {
+                session.write(&format!("{name}/variant.sh"), text)?;
+                format!("{name}/variant.sh")
+            }
+            None => session::script(stage, module)?,
+        };
+        session.section(name, &variant.args, &format!("from.sh {name} {script}"));
+        Ok(())
+    }
+
     /// Builds and boots it; gives the boot, and the first lines of a record of it.
     fn boot(
         &self,
@@ -107,38 +140,25 @@ impl Case<'_> {
         times: &mut Times,
         watch: &mut dyn FnMut(&str),
     ) -> Result<(Boot, String)> {
-        let &Self { stage, kind, name, variant, flavour } = self;
-        let module = stage.module_named(variant.module.as_deref())?;
+        let &Self { stage, name, variant, flavour, .. } = self;
         let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
-        let place = format!("{kind}/{}-{name}", stage.folder);
-        let tree = variant.make(paths, stage, &place)?;
-        // A script of its own may load them all.
-        let only = variant.script.is_none().then_some(module);
-        let built = module::build(paths, &kernel, &toolchain, &tree, &place, only, &[])?;
         let machine = Machine::get(paths, &kernel, times)?;
-        let mut session = Session::new(paths, stage, &built)?;
+        let mut session = Session::without_modules(paths, stage)?;
         session.raise(&variant.limits);
-        let script = match &variant.script {
-            Some(text) => {
-                session.write("variant.sh", text)?;
-                "variant.sh".into()
-            }
-            None => session::script(stage, module)?,
-        };
-        session.section(SECTION, &variant.args, &script);
+        self.add(paths, &kernel, &toolchain, &mut session)?;
         let root = session.finish()?;
-        let console = paths.build_dir(&place)?.join(format!("console-{flavour}.log"));
+        let console = paths.build_dir(&self.place())?.join(format!("console-{flavour}.log"));
         let plan = Plan {
             kernel: &kernel,
             root: &root,
-            limit: session_limit(&kernel, variant.seconds.unwrap_or(stage.about.seconds)),
+            limit: session_limit(&kernel, self.seconds()),
             boot_limit: None,
             params: &variant.params.iter().map(String::as_str).collect::<Vec<_>>(),
             console: &console,
         };
         let mut inside = false;
         let boot = machine.boot(&plan, &mut |line| {
-            inside |= line.ends_with(&format!("guest: begin {SECTION}"));
+            inside |= line.ends_with(&format!("guest: begin {name}"));
             if inside {
                 watch(line);
                 let _ = std::io::stdout().flush();
@@ -156,7 +176,7 @@ impl Case<'_> {
 
     /// The error that it did not show what it is to show.
     fn silent(&self, what: &str, why: &str, boot: &Boot) -> miette::Report {
-        let lines = lines_of(&boot.lines, SECTION);
+        let lines = lines_of(&boot.lines, self.name);
         problem(
             format!("`{}` {what} on {}: {why}", self.name, self.flavour),
             format!("It ended as {:?}.\n{}", boot.end, last_lines(&lines.join("\n"), 30)),
@@ -173,7 +193,7 @@ pub fn show(
     watch: &mut dyn FnMut(&str),
 ) -> Result<Seen> {
     let (boot, stamp) = case.boot(paths, times, watch)?;
-    let lines = lines_of(&boot.lines, SECTION).to_vec();
+    let lines = lines_of(&boot.lines, case.name).to_vec();
     let key =
         shown(case.variant, &lines).map_err(|why| case.silent("did not break", &why, &boot))?;
     let around_key = lines
@@ -195,10 +215,14 @@ pub fn check(
 ) -> Result<()> {
     let (boot, _) = case.boot(paths, times, watch)?;
     verdict::clean_but(&boot, &case.variant.expect.splats)?;
-    let lines = lines_of(&boot.lines, SECTION);
-    match shown(case.variant, lines) {
+    checked(case, &boot)
+}
+
+/// Did a check show what it is to show?
+pub fn checked(case: &Case<'_>, boot: &Boot) -> Result<()> {
+    match shown(case.variant, lines_of(&boot.lines, case.name)) {
         Ok(_) => Ok(()),
-        Err(why) => Err(case.silent("did not do what it should", &why, &boot)),
+        Err(why) => Err(case.silent("did not do what it should", &why, boot)),
     }
 }
 

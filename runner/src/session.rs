@@ -19,14 +19,26 @@ pub struct Session {
 impl Session {
     /// A guest with the modules that were built, and the stage's guest scripts in /workshop.
     pub fn new(paths: &Paths, stage: &Stage, built: &Built) -> Result<Self> {
+        let this = Self::without_modules(paths, stage)?;
+        this.add_modules(stage, built, "")?;
+        Ok(this)
+    }
+
+    /// A guest with the stage's scripts alone.
+    pub fn without_modules(paths: &Paths, stage: &Stage) -> Result<Self> {
         let root = Root::new(paths)?;
-        for module in stage.about.modules.iter().filter(|module| built.has(module)) {
-            root.add(&built.ko(module)?, &format!("{module}.ko"))?;
-        }
         for entry in std::fs::read_dir(stage.dir.join("guest")).into_iter().flatten().flatten() {
             root.add(&entry.path(), &entry.file_name().to_string_lossy())?;
         }
         Ok(Self { root, body: String::new() })
+    }
+
+    /// Adds the modules that were built, in a folder of /workshop.
+    pub fn add_modules(&self, stage: &Stage, built: &Built, folder: &str) -> Result<()> {
+        for module in stage.about.modules.iter().filter(|module| built.has(module)) {
+            self.root.add(&built.ko(module)?, &format!("{folder}/{module}.ko"))?;
+        }
+        Ok(())
     }
 
     /// Sets limits of the kernel, where it has them, and says so.

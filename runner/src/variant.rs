@@ -26,6 +26,10 @@ pub struct Variant {
     pub flavours: Vec<String>,
     /// The module that it is about; the stage's first, if not given.
     pub module: Option<String>,
+    /// A check that needs no boot of its own: `make test` has it in the one of the
+    /// stage's modules, where leaks are looked for as well.
+    #[serde(default)]
+    pub shares_boot: bool,
     /// Parameters for the module.
     #[serde(default)]
     pub args: String,

@@ -24,9 +24,11 @@ use crate::vm::{Boot, Machine, Plan, session_limit};
 /// How often a stage's first module is unloaded at a random moment.
 const MOMENTS: usize = 2 * HALF;
 
-/// Half of that: between the two halves it is counted what is left behind.  The
-/// other modules are unloaded as often.
+/// Half of that: between the two halves it is counted what is left behind.
 const HALF: usize = 5;
+
+/// How often each of the other modules is.
+const OTHERS: usize = 3;
 
 /// The one of a stage's checks that is not booted by itself: a module that leaks
 /// some objects a load, which the leak check must find.
@@ -84,7 +86,7 @@ pub fn test(
     }
     for (kind, what) in [(CHECKS, "check"), (BREAKS, "break")] {
         for (name, variant) in Variant::all(stage, kind)? {
-            if kind == CHECKS && name == LEAKS {
+            if kind == CHECKS && (name == LEAKS || variant.shares_boot) {
                 continue;
             }
             let mut made_for = breaks::made_for(&variant)?;
@@ -119,7 +121,7 @@ fn modules(
     let machine = Machine::get(paths, &ready.kernel, &mut times)?;
     let mut modules = vec![];
     for (i, name) in stage.about.modules.iter().enumerate() {
-        let moments = moments(stage.about.story, if i == 0 { MOMENTS } else { HALF });
+        let moments = moments(stage.about.story, if i == 0 { MOMENTS } else { OTHERS });
         tally.check(format!("{name}: there is a script, and a promise"), || {
             modules.push(Tested::get(stage, name, moments)?);
             Ok(())
@@ -138,6 +140,12 @@ fn modules(
     modules.iter().for_each(|m| m.section(&mut session, "load-1", &m.script));
     session.section("leaks-begin", "", "leaks.sh begin");
     modules.iter().for_each(|m| m.section(&mut session, "load-2", &m.script));
+    let shared = Variant::all(stage, CHECKS)?;
+    let shared = sharing(stage, &shared, flavour)?;
+    let built: Vec<_> = shared
+        .iter()
+        .map(|case| case.add(paths, &ready.kernel, &ready.toolchain, &mut session))
+        .collect();
     let (half, other_half) = first.moments.split_at(HALF);
     first.unloaded(&mut session, "any-moment-1", half);
     // The slabs must not grow in both halves, so these belong into one of them.
@@ -145,22 +153,23 @@ fn modules(
     session.section("leaks-middle", "", "leaks.sh middle");
     first.unloaded(&mut session, "any-moment-2", other_half);
     session.section("leaks-end", "", "leaks.sh end");
-    let mut leaky = String::new();
+    let mut leaky = None;
     tally.check(format!("checks/{LEAKS}: there is something for the leak check to find"), || {
-        leaky = add_leaky(paths, stage, &ready, &session)?;
+        leaky = add_leaky(paths, stage, &ready, flavour, &session)?;
         Ok(())
     });
-    if !leaky.is_empty() {
+    if let Some(leaky) = &leaky {
         session.section("leaky-begin", "", "leaks.sh begin");
-        session.section("leaky-1", "", &leaky);
+        session.section("leaky-1", "", leaky);
         session.section("leaky-middle", "", "leaks.sh middle");
-        session.section("leaky-2", "", &leaky);
+        session.section("leaky-2", "", leaky);
         session.section("leaky-end", "", "leaks.sh end");
     }
     let root = session.finish()?;
 
     let console = paths.build_dir("test")?.join(format!("stage-{}-{flavour}.log", stage.number));
-    let seconds = 90 + 4 * stage.about.seconds * modules.len() as u64;
+    let shared_seconds: u64 = shared.iter().map(|case| case.seconds()).sum();
+    let seconds = 90 + 4 * stage.about.seconds * modules.len() as u64 + shared_seconds;
     let plan = Plan {
         kernel: &ready.kernel,
         root: &root,
@@ -205,11 +214,16 @@ fn modules(
             ))
         });
     }
+    for (case, built) in shared.iter().zip(built) {
+        tally.check(format!("check {}: {}", case.name, case.variant.title), || {
+            built.and_then(|()| breaks::checked(case, &boot))
+        });
+    }
     tally.check("nothing leaked", || match leaks(&boot, &ready.kernel, "leaks")? {
         found if found.is_empty() => Ok(()),
         found => Err(problem("memory was not freed", found, "")),
     });
-    if !leaky.is_empty() {
+    if leaky.is_some() {
         tally.check("the leaky variant is caught", || {
             match leaks(&boot, &ready.kernel, "leaky")? {
                 found if found.is_empty() => Err(problem("a leak was not found", "", "")),
@@ -220,16 +234,49 @@ fn modules(
     Ok(())
 }
 
-/// Builds the stage's leaky module for a session; gives the script that loads it.
-fn add_leaky(paths: &Paths, stage: &Stage, ready: &Ready, session: &Session) -> Result<String> {
+/// The checks that have no boot of their own on this flavour.
+fn sharing<'a>(
+    stage: &'a Stage,
+    checks: &'a [(String, Variant)],
+    flavour: Flavour,
+) -> Result<Vec<Case<'a>>> {
+    let mut shared = vec![];
+    for (name, variant) in checks.iter().filter(|(_, variant)| variant.shares_boot) {
+        let as_it_is = variant.limits.is_empty() && variant.params.is_empty();
+        if !as_it_is || !variant.expect.splats.is_empty() {
+            return Err(problem(
+                format!("the check `{name}` cannot share a boot"),
+                "It changes what the kernel does, or makes it complain.",
+                "remove shares_boot, or its limits, params and splats",
+            ));
+        }
+        if breaks::made_for(variant)?.contains(&flavour) {
+            shared.push(Case { stage, kind: CHECKS, name, variant, flavour });
+        }
+    }
+    Ok(shared)
+}
+
+/// Builds the stage's leaky module for a session; gives the script that loads it, or
+/// nothing where it is not made for this flavour.
+fn add_leaky(
+    paths: &Paths,
+    stage: &Stage,
+    ready: &Ready,
+    flavour: Flavour,
+    session: &Session,
+) -> Result<Option<String>> {
     let leaky = breaks::find(stage, CHECKS, LEAKS)?;
+    if !breaks::made_for(&leaky)?.contains(&flavour) {
+        return Ok(None);
+    }
     let module = stage.module_named(leaky.module.as_deref())?;
-    let name = format!("checks/{}-{LEAKS}-{}", stage.folder, ready.kernel.folder());
-    let tree = leaky.make(paths, stage, &name)?;
+    let place = format!("checks/{}-{LEAKS}", stage.folder);
+    let tree = leaky.make(paths, stage, &place)?;
     let built =
-        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &name, Some(module), &[])?;
-    session.add(&built.ko(module)?, "leaky.ko")?;
-    Ok(format!("with-file.sh leaky any-moment.sh {module}{}", " 0".repeat(HALF)))
+        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &place, Some(module), &[])?;
+    session.add_modules(stage, &built, LEAKS)?;
+    Ok(Some(format!("from.sh {LEAKS} any-moment.sh {module}{}", " 0".repeat(HALF))))
 }
 
 /// Delays in seconds, one in each of `count` parts of a story, so that all of it is met.

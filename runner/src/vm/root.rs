@@ -23,8 +23,8 @@ pub struct Root {
 const LIB: &str = include_str!("../../guest/lib.sh");
 const SCRIPTS: [(&str, &str); 3] = [
     ("any-moment.sh", include_str!("../../guest/any-moment.sh")),
+    ("from.sh", include_str!("../../guest/from.sh")),
     ("leaks.sh", include_str!("../../guest/leaks.sh")),
-    ("with-file.sh", include_str!("../../guest/with-file.sh")),
 ];
 
 impl Root {
@@ -80,10 +80,11 @@ impl Root {
         self.dir.path()
     }
 
-    /// Puts a file into the guest's /workshop.
+    /// Puts a file into the guest's /workshop, or into the folder there that `name` has.
     pub fn add(&self, file: &Path, name: &str) -> Result<()> {
-        fs::copy(file, self.root.join("workshop").join(name))
-            .doing(|| format!("copy {}", file.display()))?;
+        let to = self.root.join("workshop").join(name.trim_start_matches('/'));
+        make_dir(to.with_file_name(""))?;
+        fs::copy(file, to).doing(|| format!("copy {}", file.display()))?;
         Ok(())
     }
 
