@@ -76,6 +76,8 @@ pub fn test(
 ) -> Result<()> {
     let refuses = Kernel::get(paths, Flavour::Fast, &mut Times::default())?;
     let (kernel, toolchain) = &refuses;
+    // What it installs and tries out is for all jobs.
+    Machine::get(paths, kernel, &mut Times::default())?;
     let mut jobs: Vec<Job<'_>> = vec![];
     for flavour in flavours {
         jobs.push(Box::new(move || {

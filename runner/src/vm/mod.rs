@@ -104,11 +104,22 @@ impl Machine {
         self.accel
     }
 
-    fn command(&self, kernel: &Kernel, root: &Root, accel: Accel) -> Result<Command> {
+    /// Without ACPI a guest boots faster under TCG, and cannot power off: see
+    /// kernel/debug.config.
+    fn command(&self, kernel: &Kernel, root: &Root, accel: Accel, acpi: bool) -> Result<Command> {
         let mut run = Command::new(&self.virtme_run);
         run.arg("--kimg").arg(&kernel.image).arg("--root").arg(root.path());
-        run.args(["--user", "root", "--force-9p", "--mods=auto", "--memory", "1G", "--cpus"])
-            .arg(cpus()?.to_string());
+        run.args(["--user", "root", "--force-9p", "--mods=auto", "--memory", "1G"]);
+        let cpus = cpus()?;
+        match acpi {
+            true => run.args(["--cpus", &cpus.to_string()]),
+            // The table that it has instead names one CPU of each socket.  With more than
+            // one of these the kernel does not trust the TSC; QEMU's is the same on each.
+            // The port is where the firmware of QEMU's q35 puts its clock.
+            false => run
+                .args(["--cpus", &format!("{cpus},sockets={cpus}")])
+                .args(["-a", "acpi=off", "-a", "pmtmr=0x608", "-a", "tsc=reliable"]),
+        };
         run.arg("--qemu-bin").arg(guard::link(root.temporary())?);
         if accel == Accel::Tcg {
             run.arg("--disable-kvm");
@@ -142,7 +153,8 @@ impl Machine {
         let given = number("DEADLINE", 1..=86400)?.map(Duration::from_secs);
         let boot_limit = given.or(plan.boot_limit).unwrap_or_else(|| boot_limit(accel, kernel));
         let limit = given.unwrap_or(limit);
-        let mut command = self.command(kernel, root, accel)?;
+        let acpi = accel == Accel::Kvm || !kernel.has("X86_PM_TIMER");
+        let mut command = self.command(kernel, root, accel, acpi)?;
         for param in plan.params {
             command.args(["-a", param]);
         }
@@ -221,7 +233,7 @@ impl Machine {
     /// An interactive guest on this terminal.
     pub fn shell(&self, kernel: &Kernel, root: &Root) -> Result<()> {
         let saved = nix::sys::termios::tcgetattr(std::io::stdin()).ok();
-        let mut command = self.command(kernel, root, self.accel)?;
+        let mut command = self.command(kernel, root, self.accel, true)?;
         // In the runner's own group: only that may read the terminal.  Ctrl-C is
         // the guest's then; the runner hears it too, and has nothing to do for it.
         interrupt::die_with_parent(&mut command);

@@ -98,6 +98,7 @@ impl Root {
         // Before anything is loaded: soon after the boot the kernel moves to its final
         // clock source with all CPUs stopped, and a reader that keeps its CPU to itself
         // while it waits for another thread would wait for that for ever.
+        // It ends with a restart, at which QEMU leaves: powering off takes ACPI.
         let text = format!(
             "mount -t tmpfs tmpfs /tmp
 cd /tmp
@@ -110,6 +111,7 @@ say here
 {body}
 say done
 }} 2>&1 | while read -r line; do say \"$line\"; done
+reboot -f
 "
         );
         self.write("session.sh", &text)
