@@ -73,7 +73,7 @@ impl Tally {
     }
 
     /// Runs jobs side by side, as many as there are cores: a VM waits more than it works.
-    /// Their results come in the order of the jobs.
+    /// Their results come in the order of the jobs; the last of each says how long all took.
     fn side_by_side(&mut self, jobs: Vec<Job<'_>>) -> Result<()> {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
         let jobs = Mutex::new(jobs.into_iter().enumerate());
@@ -84,8 +84,13 @@ impl Tally {
                 let send = send.clone();
                 scope.spawn(move || {
                     while let Some((number, job)) = next().filter(|_| !interrupt::came()) {
+                        let began = Instant::now();
+                        let mut checked = job();
+                        if let Some((last, _)) = checked.last_mut() {
+                            *last += &format!(" ({})", seconds(began.elapsed()));
+                        }
                         // Nobody receives what comes after a panic.
-                        let _ = send.send((number, job()));
+                        let _ = send.send((number, checked));
                     }
                 });
             }

@@ -116,9 +116,14 @@ impl Machine {
             // The table that it has instead names one CPU of each socket.  With more than
             // one of these the kernel does not trust the TSC; QEMU's is the same on each.
             // The port is where the firmware of QEMU's q35 puts its clock.
-            false => run
-                .args(["--cpus", &format!("{cpus},sockets={cpus}")])
-                .args(["-a", "acpi=off", "-a", "pmtmr=0x608", "-a", "tsc=reliable"]),
+            false => run.args(["--cpus", &format!("{cpus},sockets={cpus}")]).args([
+                "-a",
+                "acpi=off",
+                "-a",
+                "pmtmr=0x608",
+                "-a",
+                "tsc=reliable",
+            ]),
         };
         run.arg("--qemu-bin").arg(guard::link(root.temporary())?);
         if accel == Accel::Tcg {
