@@ -42,6 +42,8 @@ mod load;
 pub mod prices;
 pub mod rcu;
 pub mod retired;
+pub mod seal;
+pub mod spin;
 mod srcu_example;
 mod story;
 pub mod tasks;

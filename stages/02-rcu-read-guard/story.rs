@@ -12,7 +12,6 @@
 
 use kernel::{
     prelude::*,
-    processor::cpu_relax,
     sync::{
         atomic::Atomic,
         Arc, //
@@ -37,6 +36,7 @@ use super::{
         RcuWrite, //
     },
     retired::InCallback,
+    spin::spin_until, //
 };
 
 /// How many lists of the story were dropped.
@@ -44,9 +44,6 @@ static DROPPED: Atomic<u64> = Atomic::new(0);
 
 const OLD_PRICE: u32 = 100;
 const NEW_PRICE: u32 = 120;
-
-/// How long a reader waits for its event before it gives up.
-const PATIENCE: Delta = Delta::from_secs(10);
 
 /// All that the threads share.
 struct Shop {
@@ -177,24 +174,6 @@ fn raise(shop: &Shop, mut prices: RcuWrite<PriceList, InCallback>, stop: &StopTo
     stop.wait_until(|| shop.till_left.reached())
 }
 // ANCHOR_END: updater
-
-/// Loops until `gap` after an event. May be called in a read-side critical section.
-fn spin_until(event: &Event, gap: Delta, stop: &StopToken) -> Result {
-    let begin = Instant::<Monotonic>::now();
-    let mut reached = None;
-
-    loop {
-        if stop.should_stop() {
-            return Err(EINTR);
-        }
-        match reached {
-            None if event.reached() => reached = Some(Instant::<Monotonic>::now()),
-            None if begin.elapsed() > PATIENCE => return Err(ETIMEDOUT),
-            Some(at) if at.elapsed() >= gap => return Ok(()),
-            _ => cpu_relax(),
-        }
-    }
-}
 
 // ANCHOR: tell
 /// Tells the story. When this returns, its threads are gone.
