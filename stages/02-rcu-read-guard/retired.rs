@@ -168,8 +168,8 @@ impl Cap {
 pub(super) struct Node<T> {
     head: Opaque<bindings::callback_head>,
     /// Owes a credit, once it is retired.
-    cap: Option<Arc<Cap>>,
-    value: T,
+    pub(super) cap: Option<Arc<Cap>>,
+    pub(super) value: T,
 }
 // ANCHOR_END: node
 
@@ -254,7 +254,7 @@ impl<T> Node<T> {
 /// A value that readers were at, and that has an owner again.
 ///
 /// It is where it was: it need not be moved to be used once more, nor to be dropped.
-pub struct Reclaimed<T>(KBox<Node<T>>);
+pub struct Reclaimed<T>(pub(super) KBox<Node<T>>);
 
 impl<T> Reclaimed<T> {
     /// Takes the value out of its memory, which is freed.
