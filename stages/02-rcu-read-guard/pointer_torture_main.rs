@@ -63,12 +63,15 @@ use updaters::{
 pub mod flavours;
 pub mod guard;
 mod helpers;
+pub mod random;
 pub mod rcu;
 pub mod retired;
 
 #[path = "../01-phased-state/kthread.rs"]
 pub mod kthread;
 
+#[path = "torture/busy.rs"]
+mod busy;
 #[path = "torture/element.rs"]
 mod element;
 #[path = "torture/reader.rs"]
@@ -175,7 +178,7 @@ impl Torture {
             let reader = Reader::new(number, self.cells.clone());
             threads.add(c"reader", move |stop| reader.run(stop))?;
         }
-        threads.add(c"hog", reader::hog)?;
+        threads.add(c"hog", busy::hog)?;
 
         let cell = self.aged;
         threads.add(c"ageing", move |stop| updaters::ageing(cell, stop))?;

@@ -33,12 +33,14 @@ use kthread::{
     KThread,
     StopToken, //
 };
+use parameter::checked;
 
 pub mod flavours;
 pub mod guard;
 mod helpers;
 mod lister;
 mod load;
+pub mod parameter;
 pub mod prices;
 pub mod rcu;
 pub mod retired;
@@ -97,15 +99,6 @@ impl Params {
             load: Delta::from_millis(ms.into()),
         })
     }
-}
-
-/// Checks a parameter. One that is refused is [`EINVAL`], and a line in the log says why.
-fn checked(param: &str, value: u32, min: u32, max: u32) -> Result<u32> {
-    if !(min..=max).contains(&value) {
-        pr_err!("[init] refused: param={param} value={value} min={min} max={max}\n");
-        return Err(EINVAL);
-    }
-    Ok(value)
 }
 
 /// The director, as a thread of its own.

@@ -4,7 +4,6 @@
 
 use kernel::{
     prelude::*,
-    processor::cpu_relax,
     sync::{
         atomic::{
             Atomic,
@@ -13,14 +12,11 @@ use kernel::{
         rcu,
         Arc, //
     },
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    },
+    time::Delta,
 };
 
 use super::{
+    busy::spin,
     element::{
         Element,
         Failure,
@@ -39,6 +35,7 @@ use super::{
         ReadSide, //
     },
     kthread::StopToken,
+    random::Random,
     rcu::{
         Rcu,
         RcuLock, //
@@ -122,39 +119,6 @@ impl Tally {
         TOTAL.kernel.add(self.kernel, Relaxed);
         TOTAL.bh.add(self.bh, Relaxed);
         TOTAL.sched.add(self.sched, Relaxed);
-    }
-}
-
-// --- Chance -------------------------------------------------------------------------------------
-
-/// Numbers that look random, for delays and choices.
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// Begins a sequence; `seed` is any number.
-    pub(crate) fn new(seed: usize) -> Self {
-        Self(
-            (seed as u64)
-                .wrapping_add(1)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        )
-    }
-
-    /// Returns a number below `end`, which is not 0.
-    pub(crate) fn below(&mut self, end: u32) -> u32 {
-        // Marsaglia's xorshift: the state is never 0.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 32) as u32) % end
-    }
-}
-
-/// Keeps the CPU busy for a while. Any context.
-pub(crate) fn spin(span: Delta) {
-    let begin = Instant::<Monotonic>::now();
-    while begin.elapsed() < span {
-        cpu_relax();
     }
 }
 
@@ -280,16 +244,5 @@ impl Reader {
         };
         spin(Delta::from_micros(span.into()));
         true
-    }
-}
-
-/// Keeps a CPU busy half of the time, as a thread of its own: then others are preempted.
-pub(crate) fn hog(stop: &StopToken) -> Result {
-    loop {
-        let begin = Instant::<Monotonic>::now();
-        while begin.elapsed() < Delta::from_millis(20) && !stop.should_stop() {
-            cpu_relax();
-        }
-        stop.sleep(Delta::from_millis(20))?;
     }
 }

@@ -28,13 +28,13 @@ use super::{
         PIPE_LEN, //
     },
     kthread::StopToken,
+    random::Random,
     rcu::{
         NotPublished,
         Rcu,
         RcuLock,
         RcuWrite, //
     },
-    reader::Random,
     retired::{
         DropContext,
         InCallback,
