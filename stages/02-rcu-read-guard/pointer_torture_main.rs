@@ -21,11 +21,7 @@ use kernel::{
         },
         Arc, //
     },
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    },
+    time::Delta,
 };
 
 use element::{
@@ -38,6 +34,7 @@ use kthread::{
     KThread,
     StopToken, //
 };
+use parameter::checked;
 use rcu::{
     RcuLock,
     RcuWrite, //
@@ -54,6 +51,7 @@ use retired::{
     InCallback,
     RcuBarrier, //
 };
+use threads::Threads;
 use updaters::{
     Deferred,
     Publisher,
@@ -63,6 +61,7 @@ use updaters::{
 pub mod flavours;
 pub mod guard;
 mod helpers;
+pub mod parameter;
 pub mod random;
 pub mod rcu;
 pub mod retired;
@@ -76,6 +75,8 @@ mod busy;
 mod element;
 #[path = "torture/reader.rs"]
 mod reader;
+#[path = "torture/threads.rs"]
+mod threads;
 #[path = "torture/updaters.rs"]
 mod updaters;
 
@@ -97,15 +98,6 @@ module! {
     },
 }
 
-/// Returns a parameter, or says in the log what is wrong with it.
-fn parameter(name: &str, value: u32, max: u32) -> Result<u32> {
-    if !(1..=max).contains(&value) {
-        pr_err!("[init] refused: param={name} value={value} min=1 max={max}\n");
-        return Err(EINVAL);
-    }
-    Ok(value)
-}
-
 // --- The cast -----------------------------------------------------------------------------------
 
 /// All that is made before the first thread.
@@ -124,8 +116,8 @@ struct Torture {
 
 impl Torture {
     fn new() -> Result<Self> {
-        let seconds = parameter("seconds", module_parameters::seconds.value(), 86_400)?;
-        let readers = parameter("readers", module_parameters::readers.value(), 64)?;
+        let seconds = checked("seconds", module_parameters::seconds.value(), 1, 86_400)?;
+        let readers = checked("readers", module_parameters::readers.value(), 1, 64)?;
 
         let mut taken = 0;
         let mut slots = |len| Slots::new(&mut taken, len);
@@ -172,7 +164,7 @@ impl Torture {
 
     /// Creates the threads; none runs yet. If one cannot be had, those before it are dropped.
     fn threads(self) -> Result<Threads> {
-        let mut threads = Threads(KVec::new());
+        let mut threads = Threads::new();
 
         for number in 0..self.readers {
             let reader = Reader::new(number, self.cells.clone());
@@ -202,19 +194,6 @@ impl Torture {
     }
 }
 
-/// The threads. When this is dropped, each is stopped and waited for.
-struct Threads(KVec<KThread>);
-
-impl Threads {
-    /// Creates one, which does not run yet.
-    fn add<F>(&mut self, name: &CStr, closure: F) -> Result
-    where
-        F: FnOnce(&StopToken) -> Result + Send + 'static,
-    {
-        Ok(self.0.push(KThread::create(name, closure)?, GFP_KERNEL)?)
-    }
-}
-
 // --- The director -------------------------------------------------------------------------------
 
 // ANCHOR: director
@@ -230,9 +209,7 @@ fn director(torture: Torture, stop: &StopToken) -> Result {
 
     let seconds = span.as_millis() / 1000;
     pr_info!("[director] start torture: seconds={seconds} readers={readers}\n");
-    for thread in &threads.0 {
-        thread.start();
-    }
+    threads.start();
     let slept = stop.sleep(span);
 
     // Stops each and waits for its end. No one waits for another for longer than a section.
@@ -244,7 +221,7 @@ fn director(torture: Torture, stop: &StopToken) -> Result {
     drop(updater);
     drop(cells);
 
-    if let Err(e) = slept.and_then(|()| all_are_freed(stop)) {
+    if let Err(e) = slept.and_then(|()| element::all_are_freed(stop)) {
         pr_info!("[director] stopped\n");
         return Err(e);
     }
@@ -253,18 +230,6 @@ fn director(torture: Torture, stop: &StopToken) -> Result {
     Ok(())
 }
 // ANCHOR_END: director
-
-/// Waits until each retired element is freed, for as long as that may take.
-///
-/// It is a matter of a grace period and of the worker's sleeps. Those that are freed by
-/// `kfree_rcu()` are not counted; they may wait for seconds, for company.
-fn all_are_freed(stop: &StopToken) -> Result {
-    let begin = Instant::<Monotonic>::now();
-    stop.wait_until(|| {
-        let (retired, freed) = element::retired_and_freed();
-        retired == freed || begin.elapsed() > Delta::from_secs(10)
-    })
-}
 
 // ANCHOR: histogram
 /// How many reads ended with an element of each age, for a line of the log.

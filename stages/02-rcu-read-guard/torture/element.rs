@@ -14,6 +14,8 @@
 //! A reader that has found an element may see it at the age of 0 or 1, until its section ends. If
 //! it sees it older, a grace period has ended that did not wait for this reader.
 
+#![allow(dead_code, reason = "no torture uses all of it")]
+
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -23,11 +25,16 @@ use kernel::{
     task::might_sleep,
     time::{
         delay::fsleep,
-        Delta, //
+        Delta,
+        Instant,
+        Monotonic, //
     },
 };
 
-use super::retired::CallbackDrop;
+use super::{
+    kthread::StopToken,
+    retired::CallbackDrop, //
+};
 
 /// The age at which an element that ages is reclaimed.
 pub(crate) const PIPE_LEN: u64 = 10;
@@ -54,6 +61,10 @@ pub(crate) enum Failure {
     Lost,
     /// Its grace period is not over, although later ones are.
     Late,
+    /// It is another list's.
+    Astray,
+    /// The walk that came to it has no end.
+    Endless,
 }
 
 /// How many failures there were.
@@ -75,6 +86,8 @@ impl Failure {
             Self::Old => "old",
             Self::Lost => "lost",
             Self::Late => "late",
+            Self::Astray => "astray",
+            Self::Endless => "endless",
         };
         if FAILURES.fetch_add(1, Relaxed) < LINES {
             let version = mark.version;
@@ -263,6 +276,18 @@ static FREED: Atomic<u64> = Atomic::new(0);
 /// Returns how many elements were retired, and how many of them were freed.
 pub(crate) fn retired_and_freed() -> (u64, u64) {
     (RETIRED.load(Relaxed), FREED.load(Relaxed))
+}
+
+/// Waits until each retired element is freed, for as long as that may take.
+///
+/// It is a matter of a grace period and of the worker's sleeps. Those that are freed by
+/// `kfree_rcu()` are not counted; they may wait for seconds, for company.
+pub(crate) fn all_are_freed(stop: &StopToken) -> Result {
+    let begin = Instant::<Monotonic>::now();
+    stop.wait_until(|| {
+        let (retired, freed) = retired_and_freed();
+        retired == freed || begin.elapsed() > Delta::from_secs(10)
+    })
 }
 
 // --- The kinds ----------------------------------------------------------------------------------
