@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One test for two lists: ours, and the same in C.
+//!
+//! A sorted table of pairs is kept in each, and in a plain array beside it. They are changed at
+//! random and compared with each other, by one thread: this is about what the operations do, and
+//! not about who else is there meanwhile. For that there is the torture.
+//!
+//! Last, the ring is walked by C, forwards and backwards, whoever made it.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use super::{
+    c_table::{
+        c_ring_count,
+        CTable, //
+    },
+    guard::rcu_read,
+    kthread::StopToken,
+    list::{
+        NewNode,
+        RcuList, //
+    },
+    random::Random,
+};
+
+/// How many keys there are, from 0.
+const KEYS: u32 = 24;
+
+/// How many operations each table is tried with.
+const OPERATIONS: u32 = 3000;
+
+// ANCHOR: trait
+/// A sorted table of pairs. Keys occur once.
+trait Table: Sized {
+    /// What it is called in the log.
+    const NAME: &'static str;
+
+    fn new() -> Result<Self>;
+
+    /// Links a pair where it belongs.
+    fn insert(&self, key: u32, value: u32) -> Result;
+
+    /// Replaces a pair; [`ENOENT`] if there is none.
+    fn replace(&self, key: u32, value: u32) -> Result;
+
+    /// Removes a pair; [`ENOENT`] if there is none.
+    fn remove(&self, key: u32) -> Result;
+
+    /// Looks a key up, as a reader.
+    fn lookup(&self, key: u32) -> Option<u32>;
+
+    /// Copies the pairs, as a reader; returns how many there are.
+    fn copy(&self, pairs: &mut [[u32; 2]]) -> usize;
+
+    /// Counts the ring's nodes, forwards and backwards; less than 0 if it is broken.
+    fn ring(&self) -> isize;
+}
+// ANCHOR_END: trait
+
+impl Table for CTable {
+    const NAME: &'static str = "c";
+
+    fn new() -> Result<Self> {
+        CTable::new()
+    }
+
+    fn insert(&self, key: u32, value: u32) -> Result {
+        self.insert(key, value)
+    }
+
+    fn replace(&self, key: u32, value: u32) -> Result {
+        self.replace(key, value)
+    }
+
+    fn remove(&self, key: u32) -> Result {
+        self.remove(key)
+    }
+
+    fn lookup(&self, key: u32) -> Option<u32> {
+        self.lookup(key)
+    }
+
+    fn copy(&self, pairs: &mut [[u32; 2]]) -> usize {
+        self.copy(pairs)
+    }
+
+    fn ring(&self) -> isize {
+        // SAFETY: It is the head of a ring, which nobody else has.
+        unsafe { c_ring_count(self.head()) }
+    }
+}
+
+/// A pair, which has nothing to drop: `kfree_rcu()` reclaims it, as in C.
+struct Pair {
+    key: u32,
+    value: u32,
+}
+
+// ANCHOR: rust-table
+/// The table in Rust.
+struct RustTable(Arc<RcuList<Pair>>);
+
+impl Table for RustTable {
+    const NAME: &'static str = "rust";
+
+    fn new() -> Result<Self> {
+        Ok(Self(Arc::pin_init(RcuList::new(None), GFP_KERNEL)?))
+    }
+
+    fn insert(&self, key: u32, value: u32) -> Result {
+        let node = NewNode::new(Pair { key, value }, GFP_KERNEL)?;
+        let mut list = self.0.lock();
+        let mut cursor = list.cursor();
+        match cursor.find(|pair| pair.key >= key) {
+            Some(mut greater) => greater.insert_before(node),
+            None => list.push_back(node),
+        }
+        Ok(())
+    }
+
+    fn replace(&self, key: u32, value: u32) -> Result {
+        let node = NewNode::new(Pair { key, value }, GFP_KERNEL)?;
+        let mut list = self.0.lock();
+        let mut cursor = list.cursor();
+        let pair = cursor.find(|pair| pair.key == key).ok_or(ENOENT)?;
+        pair.replace(node)?.defer();
+        Ok(())
+    }
+
+    fn remove(&self, key: u32) -> Result {
+        let mut list = self.0.lock();
+        let mut cursor = list.cursor();
+        let pair = cursor.find(|pair| pair.key == key).ok_or(ENOENT)?;
+        pair.remove().map_err(|_| EAGAIN)?.defer();
+        Ok(())
+    }
+
+    fn lookup(&self, key: u32) -> Option<u32> {
+        rcu_read(|guard| {
+            let mut walk = self.0.iter(guard);
+            walk.find(|pair| pair.key == key).map(|pair| pair.value)
+        })
+    }
+
+    fn copy(&self, pairs: &mut [[u32; 2]]) -> usize {
+        rcu_read(|guard| {
+            let mut count = 0;
+            for pair in self.0.iter(guard) {
+                if let Some(place) = pairs.get_mut(count) {
+                    *place = [pair.key, pair.value];
+                }
+                count += 1;
+            }
+            count
+        })
+    }
+
+    fn ring(&self) -> isize {
+        let list = self.0.lock();
+        // SAFETY: It is the head of a ring, of which we have the lock.
+        unsafe { c_ring_count(list.as_list_head()) }
+    }
+}
+// ANCHOR_END: rust-table
+
+// ANCHOR: try-out
+/// Changes a table at random and compares it with an array. Returns how often they differed.
+fn try_out<T: Table>(stop: &StopToken) -> Result<u32> {
+    let table = T::new()?;
+    let mut model = [None; KEYS as usize];
+    let mut random = Random::new(1);
+    let mut failures = 0;
+
+    for value in 0..OPERATIONS {
+        let key = random.below(KEYS);
+        let mine = &mut model[key as usize];
+        let (done, expected) = match random.below(3) {
+            // A table that has the key is not asked to insert it again.
+            0 if mine.is_some() => continue,
+            0 => (table.insert(key, value), Ok(Some(value))),
+            1 => (
+                table.replace(key, value),
+                mine.map(|_| Some(value)).ok_or(ENOENT),
+            ),
+            _ => (table.remove(key), mine.map(|_| None).ok_or(ENOENT)),
+        };
+        if done == Err(ENOMEM) {
+            return Err(ENOMEM);
+        }
+        failures += u32::from(done != expected.map(|_| ()));
+        if let Ok(now) = expected {
+            *mine = now;
+        }
+        failures += u32::from(table.lookup(key) != *mine);
+
+        if value % 64 == 0 {
+            failures += differences(&table, &model);
+            if stop.should_stop() {
+                return Err(EINTR);
+            }
+        }
+    }
+    failures += differences(&table, &model);
+    Ok(failures)
+}
+// ANCHOR_END: try-out
+
+/// Compares all of a table.
+fn differences<T: Table>(table: &T, model: &[Option<u32>]) -> u32 {
+    let mut pairs = [[0; 2]; KEYS as usize];
+    let count = table.copy(&mut pairs);
+    let wanted = || {
+        (0..)
+            .zip(model)
+            .filter_map(|(key, value)| value.map(|value| [key, value]))
+    };
+
+    let same = count == wanted().count() && wanted().eq(pairs.iter().take(count).copied());
+    let whole = table.ring() == wanted().count() as isize;
+    u32::from(!same) + u32::from(!whole)
+}
+
+/// Tries both, and writes down how it went.
+pub(crate) fn run(stop: &StopToken) -> Result {
+    run_one::<RustTable>(stop)?;
+    run_one::<CTable>(stop)
+}
+
+fn run_one<T: Table>(stop: &StopToken) -> Result {
+    let failures = try_out::<T>(stop)?;
+    pr_info!("[suite] tried: list={} failures={failures}\n", T::NAME);
+    Ok(())
+}
