@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -76,7 +76,7 @@ pub struct Expect {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replace {
-    /// A file of the stage's folder.
+    /// A file of the stage's folder, or `../02-.../retired.rs`: one that it uses.
     pub file: String,
     /// The anchor's name.
     pub region: String,
@@ -128,7 +128,8 @@ impl Variant {
         let dir = stages.join(&stage.folder);
         let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
         for replace in &self.replace {
-            let text = match changed.remove(&dir.join(&replace.file)) {
+            let target = plain(&dir.join(&replace.file));
+            let text = match changed.remove(&target) {
                 Some(text) => text,
                 None => read(&stage.dir.join(&replace.file))?,
             };
@@ -139,11 +140,23 @@ impl Variant {
                     "the file's anchors and the variant's regions must have the same names",
                 )
             })?;
-            changed.insert(dir.join(&replace.file), text);
+            changed.insert(target, text);
         }
         copy_sources(&paths.root.join("stages"), &stages, &changed)?;
         Ok(dir)
     }
+}
+
+/// A path without `..`, as [`copy_sources`] names its files.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 /// Replaces the lines between the anchors `name`; the anchors stay.
@@ -216,6 +229,11 @@ mod tests {
             replaced(SOURCE, "one", "").unwrap(),
             "a\n// ANCHOR: one\n// ANCHOR_END: one\nc\n"
         );
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_stage_is_named_as_the_copy_names_it() {
+        assert_eq!(plain(Path::new("/b/02-x/../01-y/z.rs")), Path::new("/b/01-y/z.rs"));
     }
 
     #[test]
