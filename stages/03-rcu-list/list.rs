@@ -347,7 +347,9 @@ where
     pub fn lock(&self) -> Writer<'_, T, D> {
         Writer {
             list: self,
+            // ANCHOR: lock
             _lock: self.lock.lock(),
+            // ANCHOR_END: lock
         }
     }
 }
@@ -451,7 +453,9 @@ where
     D: DropContext<Entry<T>>,
 {
     list: &'a RcuList<T, D>,
+    // ANCHOR: writer-lock
     _lock: MutexGuard<'a, ()>,
+    // ANCHOR_END: writer-lock
 }
 
 impl<T, D> Writer<'_, T, D>
@@ -518,6 +522,9 @@ where
 
     /// Takes the credit for a node that is about to be retired, if one is needed.
     fn charge(&self) -> bool {
+        // ANCHOR: before-unlink
+        // (Nothing needs to be waited for here: see `RetiredNode`.)
+        // ANCHOR_END: before-unlink
         self.cap.as_ref().is_none_or(|cap| cap.take())
     }
 }

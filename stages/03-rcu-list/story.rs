@@ -91,7 +91,9 @@ struct Scene {
 /// The one who forwards a packet, as a thread of its own: a reader that takes its time.
 fn forwarder(scene: &Scene, stop: &StopToken) -> Result {
     let result = rcu_read(|guard| {
+        // ANCHOR: forwarder-begins
         let mut walk = scene.table.iter(guard);
+        // ANCHOR_END: forwarder-begins
         let route = walk.find(|r| r.matches(DESTINATION)).ok_or(ENOENT)?;
         let Route { node, via, .. } = route;
         pr_info!("[forwarder] inside: to={DESTINATION} node={node} route={route} via={via}\n");

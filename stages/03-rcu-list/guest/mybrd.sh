@@ -8,7 +8,16 @@ rounds=2
 # put FILE PAGE, take FILE PAGE PAGES, discard PAGE PAGES; past the page cache.
 put() { dd if="$1" of=$disk bs=4096 seek="$2" oflag=direct conv=notrunc 2> /dev/null; }
 take() { dd if=$disk of="$1" bs=4096 skip="$2" count="$3" iflag=direct 2> /dev/null; }
-discard() { blkdiscard -o $(($1 * 4096)) -l $(($2 * 4096)) $disk; }
+
+# One at a time: blkdiscard opens the disk for itself alone.
+discard() {
+	local tries=1000
+	until blkdiscard -o $(($1 * 4096)) -l $(($2 * 4096)) $disk 2> /dev/null; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || { fail "blkdiscard"; return; }
+		usleep 5000
+	done
+}
 
 # same A B WHAT
 same() { cmp "$1" "$2" > /dev/null 2>&1 || fail "$3 is not what it should be"; }

@@ -133,8 +133,10 @@ pub(crate) fn changing(
                     match node.remove() {
                         Ok(node) => {
                             Quick::retire(mark);
+                            // ANCHOR: changing-retires
                             // The same as `defer()`.
                             drop(node);
+                            // ANCHOR_END: changing-retires
                             count(&DONE.removed);
                         }
                         Err(_) => count(&DONE.refused),
