@@ -174,6 +174,7 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     let stages = Stage::all(paths)?;
     let mut tally = Tally::default();
     tally.part("host program", |t| host::program(paths, t))?;
+    tally.part("models", |t| host::models(paths, &stages, t))?;
     tally.part("lint", |t| host::lint(paths, &toolchain, &stages, t))?;
     tally.part("traces", |t| host::traces(&stages, t))?;
     tally.part("readme", |t| host::readme(paths, &stages, t))?;
@@ -203,6 +204,7 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         Kernel::get(paths, *flavour, times)?;
     }
     let mut tally = Tally::default();
+    tally.part("models", |t| host::models(paths, std::slice::from_ref(stage), t))?;
     tally.part("traces", |t| host::traces(std::slice::from_ref(stage), t))?;
     let name = format!("stage {}", stage.number);
     tally.part(name, |t| stages::test(paths, stage, &flavours, false, t))?;

@@ -2,6 +2,7 @@
 
 //! What needs no VM.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Tally;
@@ -19,7 +20,23 @@ use crate::verdict;
 
 /// The runner's own tests, by cargo, which counts them.
 pub fn program(paths: &Paths, tally: &mut Tally) -> Result<()> {
-    let out = cargo(paths, "test", &["--no-fail-fast"]).output().doing(|| "run cargo".into())?;
+    tests(&mut cargo(paths, "test", &["--no-fail-fast"]), tally)
+}
+
+/// The model checks of the stages, where they have one: a package in `model/`, which includes the
+/// stage's own files.
+pub fn models(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
+    for package in stages.iter().map(|stage| stage.dir.join("model/Cargo.toml")) {
+        if package.exists() {
+            tests(&mut cargo_on(&package, &paths.build.join("model"), "test", &[]), tally)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs cargo's tests, and counts them.
+fn tests(cargo: &mut Command, tally: &mut Tally) -> Result<()> {
+    let out = cargo.output().doing(|| "run cargo".into())?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let (mut passed, mut failed) = (0, 0);
     for line in text.lines().filter(|l| l.starts_with("test result:")) {
@@ -195,10 +212,15 @@ pub fn alone(
 
 /// Cargo, as bootstrap.sh found it, on the runner.
 fn cargo(paths: &Paths, verb: &str, args: &[&str]) -> Command {
+    cargo_on(&paths.root.join("runner/Cargo.toml"), &paths.build.join("runner"), verb, args)
+}
+
+/// Cargo, on some package, built into some folder.
+fn cargo_on(package: &Path, target: &Path, verb: &str, args: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
-    cargo.arg(verb).arg("--manifest-path").arg(paths.root.join("runner/Cargo.toml"));
+    cargo.arg(verb).arg("--manifest-path").arg(package);
     if verb != "fmt" {
-        cargo.arg("--locked").arg("--target-dir").arg(paths.build.join("runner"));
+        cargo.arg("--locked").arg("--target-dir").arg(target);
     }
     // The kernel's compiler is not the runner's; make's words are not for cargo's children.
     cargo.args(args).env_remove("RUSTC").env_remove("MAKEFLAGS").stdin(Stdio::null());
