@@ -18,6 +18,7 @@ use kernel::{
 };
 
 use super::{
+    busy::spin,
     element::{
         Element,
         Failure,
@@ -112,6 +113,10 @@ pub(crate) fn changing(
                 skip = skip.saturating_sub(1);
                 skip == 0
             });
+            // Now and then it stays at its place, so that who is not kept out by the lock gets in.
+            if random.below(8) == 0 {
+                spin(Delta::from_micros(random.below(100).into()));
+            }
             match (place, random.below(3)) {
                 (None, 0) => writer.push_front(new),
                 (None, _) => writer.push_back(new),
@@ -147,7 +152,10 @@ pub(crate) fn changing(
             count(&DONE.added);
         }
         drop(writer);
-        stop.sleep(Delta::from_millis(random.below(2).into()))?;
+        // In bursts, with some time between them in which grace periods can end.
+        if random.below(32) == 0 {
+            stop.sleep(Delta::from_millis(10))?;
+        }
     }
     Ok(())
 }
