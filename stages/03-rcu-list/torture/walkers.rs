@@ -192,10 +192,12 @@ impl Walker {
         if self.stay() {
             seen = seen.and_then(|()| is_there());
         }
-        // Last of all the age: until now, all that is older than 1 has waited for us.
-        let age = match seen.and_then(|()| mark.age_for_reader()) {
-            Ok(age) => age as usize,
-            Err(failure) => {
+        // Last of all the age. A grace period that ends now has to wait for us, so this element
+        // is not older than 1.
+        let age = match seen.and_then(|()| mark.age()) {
+            Ok(age @ 0..=1) => age as usize,
+            old => {
+                let failure = old.err().unwrap_or(Failure::Old);
                 failure.report("walker", self.number, name, mark);
                 2
             }
