@@ -216,9 +216,10 @@ impl Pages {
             // SAFETY: The tree is initialised.
             let reserved = unsafe { mybrd_xa_reserve(self.tree.get(), index) };
             let lock = self.mybrd_lock.lock();
-            // SAFETY: The tree is initialised, and the node belongs to nobody else.
+            let entry = node.as_ptr().cast();
             let filled = to_result(reserved).and_then(|()| {
-                to_result(unsafe { mybrd_xa_fill(self.tree.get(), index, node.as_ptr().cast()) })
+                // SAFETY: The tree is initialised, and the node belongs to nobody else.
+                to_result(unsafe { mybrd_xa_fill(self.tree.get(), index, entry) })
             });
             // INVARIANT: If that succeeded, the node is in the tree, and nobody's.
             match filled {
