@@ -13,7 +13,7 @@ FIRST := $(firstword $(WORDS))
 # For the shell's completion; the runner explains all others.
 STAGES    := stage-1 stage-2 stage-3 stage-4 stage-5
 VERBS     := run shell timeline bless break refuse torture test
-EVERYBODY := help doctor kernel kernel-pack book serve test torture clean uninstall
+EVERYBODY := help doctor kernel kernel-pack book serve test torture litmus clean uninstall
 
 .PHONY: all $(WORDS) $(STAGES) $(VERBS) $(EVERYBODY)
 .SUFFIXES:

@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{book, breaks, doctor, house, run, test, torture};
+use crate::{book, breaks, doctor, house, litmus, run, test, torture};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -43,6 +43,11 @@ const EVERYBODY: &[Goal<Work>] = &[
         work: test::all,
     },
     Goal { word: "torture", help: "every stage's torture, on both kernels", work: torture::all },
+    Goal {
+        word: "litmus",
+        help: "the litmus tests, by herd7 and the kernel's memory model, where it is installed",
+        work: litmus::all,
+    },
     Goal { word: "clean", help: "remove build/ (kernels and tools stay)", work: house::clean },
     Goal {
         word: "uninstall",

@@ -10,6 +10,7 @@ mod goals;
 mod house;
 mod interrupt;
 mod kernel;
+mod litmus;
 mod module;
 mod paths;
 mod run;

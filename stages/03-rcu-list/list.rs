@@ -60,8 +60,22 @@
 //!   the second for a deadlock. A node moves from list to list without: it has to wait for a grace
 //!   period on its way.
 //!
+//! # What the types do not catch
+//!
 //! This is sound except for the holes named in [`guard`](super::guard), and for a module that is
-//! unloaded without an [`RcuBarrier`](super::retired::RcuBarrier).
+//! unloaded without an [`RcuBarrier`](super::retired::RcuBarrier). And it can be used wrongly:
+//!
+//! - **A value behind a value.** If a value refers to something by a number, or by a pointer of its
+//!   own, that something has to wait for the grace period, too. It does if it is given back where
+//!   the value is dropped. To give it back where the node is removed compiles
+//!   (`break B=value-behind-a-value`).
+//! - **A comparison of addresses.** What is read through a pointer comes after the load of that
+//!   pointer, because it depends on it. If code compares a reference that it was given with the
+//!   address of some other value, and finds them equal, the compiler may read through the other
+//!   one, on which nothing depends. Here a pointer that was loaded is compared with the head only,
+//!   through which nothing is read. What is done with the `&T` is the caller's business. (x86 does
+//!   not show it.)
+//! - **A node that is forgotten**, with `mem::forget`, is leaked, and so is one that is retired.
 //!
 //! [guard]: super::guard::ReadSide
 
