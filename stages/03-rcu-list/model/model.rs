@@ -209,7 +209,10 @@ fn publish_and_unlink(weak: Option<usize>) -> bool {
 fn a_node_is_found_whole_by_the_store_that_unlinks_the_one_before_it() {
     assert!(publish_and_unlink(None));
     // Store 1 is that of `publish()`, store 2 that of `unlink()`. C has none there.
-    assert!(!publish_and_unlink(Some(2)), "the release in unlink() can be missed");
+    assert!(
+        !publish_and_unlink(Some(2)),
+        "the release in unlink() can be missed"
+    );
 }
 
 /// After a grace period nobody is at an unlinked node, so it can be written to.
@@ -259,5 +262,11 @@ fn a_node_is_linked_again_after_a_grace_period() {
     const WANTED: &[&[u32]] = &[&[1, 2], &[2], &[2, 1]];
     assert!(holds(None, &[1, 2], |l| again(l, true), List::read, WANTED));
     // It finds 1, then 2, and then 1 again, which was put behind 2 meanwhile.
-    assert!(!holds(None, &[1, 2], |l| again(l, false), List::read, WANTED));
+    assert!(!holds(
+        None,
+        &[1, 2],
+        |l| again(l, false),
+        List::read,
+        WANTED
+    ));
 }
