@@ -13,16 +13,17 @@ FIRST := $(firstword $(WORDS))
 # For the shell's completion; the runner explains all others.
 STAGES    := stage-1 stage-2 stage-3 stage-4 stage-5
 VERBS     := run shell timeline bless break refuse torture test
-EVERYBODY := help doctor kernel kernel-pack book serve test torture litmus clean uninstall
+LABS      := lab check watch hint solution reset rust-analyzer
+EVERYBODY := help doctor progress kernel kernel-pack book serve test torture litmus clean uninstall
 
-.PHONY: all $(WORDS) $(STAGES) $(VERBS) $(EVERYBODY)
+.PHONY: all $(WORDS) $(STAGES) $(VERBS) $(LABS) $(EVERYBODY)
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 $(FIRST):
 	@sh runner/bootstrap.sh $(WORDS)
 
-$(filter-out $(FIRST),$(sort $(WORDS) $(STAGES) $(VERBS) $(EVERYBODY))):
+$(filter-out $(FIRST),$(sort $(WORDS) $(STAGES) $(VERBS) $(LABS) $(EVERYBODY))):
 	@:
 
 # Keeps GNU make from looking for a way to remake this file.

@@ -8,8 +8,14 @@ say() { echo "guest: $*" > /dev/kmsg; }
 # fail TEXT: the run has failed, whatever comes after.
 fail() { say "FAIL $*"; }
 
+# named MODULE: the module's name here.  Several builds of one module may be at
+# hand, told apart by what stands in front of their names: PREFIX.
+named() {
+	if [ -e "/workshop/${PREFIX:-}$1.ko" ]; then echo "${PREFIX:-}$1"; else echo "$1"; fi
+}
+
 # ko MODULE: its file; in the folder FROM, where a variant of it is wanted.
-ko() { echo "/workshop/${FROM:+$FROM/}$1.ko"; }
+ko() { echo "/workshop/${FROM:+$FROM/}$(named "$1").ko"; }
 
 # load MODULE [param=value ...]
 load() {
@@ -28,7 +34,7 @@ load() {
 unload() {
 	local said
 	say "unloading $1"
-	if said=$(rmmod "$1" 2>&1); then
+	if said=$(rmmod "$(named "$1")" 2>&1); then
 		say "unloaded $1"
 	else
 		fail "rmmod $1: $said"
@@ -36,10 +42,43 @@ unload() {
 	fi
 }
 
-# wait_for PATTERN: until a line of the kernel's log since the section's begin
-# matches.  There is no limit here: the runner has one, and knows what to say.
-wait_for() {
-	until dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -q -e "$1"; do
+# seen PATTERN: has a line of the kernel's log since the section's begin matched?
+seen() { dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -q -e "$1"; }
+
+# wait_for PATTERN: until such a line is seen.  There is no limit here: the runner
+# has one, and knows what to say.
+wait_for() { until seen "$1"; do sleep 0.05; done; }
+
+# await SECONDS PATTERN: the same, but not for longer than that; a slow machine
+# has more time, since each look takes longer there.
+await() {
+	local looks=$(($1 * 20))
+	until seen "$2"; do
+		looks=$((looks - 1))
+		[ $looks -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+
+# state NAME: prints the state of the thread of that name, as ps does; nothing
+# where there is none.
+state() {
+	local process comm stat
+	for process in /proc/[0-9]*; do
+		{ read -r comm < "$process/comm"; } 2> /dev/null || continue
+		[ "$comm" = "$1" ] || continue
+		{ read -r stat < "$process/stat"; } 2> /dev/null || continue
+		stat=${stat##*) }
+		echo "${stat%% *}"
+	done
+}
+
+# gone NAME SECONDS: until there is no such thread any more, but not for longer.
+gone() {
+	local looks=$(($2 * 20))
+	while [ -n "$(state "$1")" ]; do
+		looks=$((looks - 1))
+		[ $looks -gt 0 ] || return 1
 		sleep 0.05
 	done
 }

@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{book, breaks, doctor, house, litmus, run, test, torture};
+use crate::{book, breaks, doctor, house, lab, litmus, run, test, torture};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -24,6 +24,11 @@ const EVERYBODY: &[Goal<Work>] = &[
         word: "doctor",
         help: "what is here, what is missing, and how to get it",
         work: doctor::show,
+    },
+    Goal {
+        word: "progress",
+        help: "the labs: what you have solved, and what is next",
+        work: lab::progress,
     },
     Goal { word: "kernel", help: "build both kernels ahead", work: kernel::build_all },
     Goal {
@@ -86,8 +91,34 @@ const VERBS: &[Goal<StageWork>] = &[
     },
     Goal {
         word: "test",
-        help: "its part of `make test`; one of its checks/ with C=name",
+        help: "its part of `make test`; C=name: one of its checks/, or `exercises`",
         work: test::stage,
+    },
+];
+
+const LABS: &[Goal<StageWork>] = &[
+    Goal {
+        word: "lab",
+        help: "begin: work/ gets its source with the essential parts left out",
+        work: lab::lab,
+    },
+    Goal {
+        word: "check",
+        help: "build and run your work: what is right, the points, what is next",
+        work: lab::check,
+    },
+    Goal { word: "watch", help: "the same, each time you save", work: lab::watch },
+    Goal { word: "hint", help: "the next of three hints for the step", work: lab::hint },
+    Goal {
+        word: "solution",
+        help: "how the stage does it: after you have, or if you give up",
+        work: lab::solution,
+    },
+    Goal { word: "reset", help: "begin anew; asks, and keeps a backup", work: lab::reset },
+    Goal {
+        word: "rust-analyzer",
+        help: "let your editor understand your work and the kernel crate",
+        work: lab::rust_analyzer,
     },
 ];
 
@@ -95,6 +126,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("KERNEL=fast|debug", "which kernel (debug: every check on, the default)"),
     ("ARGS=\"cco_ms=2000\"", "parameters for the module"),
     ("B=name, R=name, C=name", "one break, one refusal, one check"),
+    ("WORK=1", "run your own work from the lab"),
+    ("FROM=3", "lab, reset: with the steps before the third solved"),
+    ("STEP=2", "check, hint, solution: of this step alone"),
+    ("ANSWER=b", "check: answers the question of the step"),
     ("SCALE=original", "another speed of the same story, where a stage has one"),
     ("MODULE=name", "another module of the stage"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
@@ -125,7 +160,7 @@ pub fn run(words: Vec<String>) -> Result<()> {
             let stage = Stage::get(&paths, &word)?;
             let mut verbs: Vec<_> = vec![];
             while let Some(verb) = words.next_if(|next| !next.starts_with("stage-")) {
-                verbs.push(find(VERBS, &verb).ok_or_else(|| unknown_verb(&word, &verb))?);
+                verbs.push(verb_of(&verb).ok_or_else(|| unknown_verb(&word, &verb))?);
             }
             if verbs.is_empty() {
                 run::build(&paths, &stage, &mut times)?;
@@ -147,6 +182,11 @@ fn find<W>(goals: &'static [Goal<W>], word: &str) -> Option<&'static Goal<W>> {
     goals.iter().find(|goal| goal.word == word)
 }
 
+/// A stage's verb, a reader's or a learner's.
+fn verb_of(word: &str) -> Option<&'static Goal<StageWork>> {
+    find(VERBS, word).or_else(|| find(LABS, word))
+}
+
 /// Would `run` know what to do with these words?
 pub fn known(paths: &Paths, words: &[String]) -> Result<()> {
     let mut stage = None;
@@ -155,7 +195,7 @@ pub fn known(paths: &Paths, words: &[String]) -> Result<()> {
             Stage::get(paths, word)?;
             stage = Some(word);
         } else if let Some(stage) = stage {
-            find(VERBS, word).ok_or_else(|| unknown_verb(stage, word))?;
+            verb_of(word).ok_or_else(|| unknown_verb(stage, word))?;
         } else if find(EVERYBODY, word).is_none() {
             return Err(unknown_goal(word));
         }
@@ -164,7 +204,7 @@ pub fn known(paths: &Paths, words: &[String]) -> Result<()> {
 }
 
 fn unknown_goal(word: &str) -> miette::Report {
-    if find(VERBS, word).is_some() {
+    if verb_of(word).is_some() {
         return problem(
             format!("`make {word}` of which stage?"),
             "",
@@ -180,7 +220,7 @@ fn unknown_goal(word: &str) -> miette::Report {
 
 fn unknown_verb(stage: &str, verb: &str) -> miette::Report {
     let list: Vec<_> =
-        VERBS.iter().map(|v| format!("  make {stage} {:10} {}", v.word, v.help)).collect();
+        VERBS.iter().chain(LABS).map(|v| format!("  make {stage} {:14} {}", v.word, v.help)).collect();
     problem(
         format!("`{stage}` does not know `{verb}`"),
         list.join("\n"),
@@ -197,6 +237,10 @@ fn help(paths: &Paths, _: &mut Times) -> Result<()> {
     }
     step("\nA stage: make stage-N ...\n  (nothing)       build it");
     for verb in VERBS {
+        step(format!("  {:15} {}", verb.word, verb.help));
+    }
+    step("\nA lab: build the stage yourself: make stage-N ...");
+    for verb in LABS {
         step(format!("  {:15} {}", verb.word, verb.help));
     }
     step("\nEverybody: make ...");

@@ -53,7 +53,7 @@ pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
         step(format!(
             "\nBy now others may use the packages too.  This would remove them:\n  {command}"
         ));
-        if ask("do it?")? {
+        if ask_to_remove("do it?")? {
             let mut words = command.split(' ');
             let status = Command::new(words.next().unwrap_or_default()).args(words).status();
             if !status.doing(|| format!("run `{command}`"))?.success() {
@@ -65,7 +65,7 @@ pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
             }
         }
     }
-    if paths.cache.exists() && ask(&format!("remove {}?", paths.cache.display()))? {
+    if paths.cache.exists() && ask_to_remove(&format!("remove {}?", paths.cache.display()))? {
         remove(&paths.cache)?;
         step("removed");
     }
@@ -74,14 +74,20 @@ pub fn uninstall(paths: &Paths, _: &mut Times) -> Result<()> {
 }
 
 /// Asks; no terminal, no answer, no removal.
-fn ask(question: &str) -> Result<bool> {
+fn ask_to_remove(question: &str) -> Result<bool> {
+    ask(question, "Nothing was removed.", "make uninstall")
+}
+
+/// Asks whether to go on with `command`; an error, saying that it was `left`, if
+/// nobody answers.
+pub fn ask(question: &str, left: &str, command: &str) -> Result<bool> {
     print!("{question} [y/N] ");
     let _ = std::io::stdout().flush();
     match interrupt::read_line()? {
         None => Err(problem(
             "nobody answered",
-            "Nothing was removed.",
-            "call `make uninstall` on a terminal, or `yes | make uninstall`",
+            left,
+            format!("call `{command}` on a terminal, or `yes | {command}`"),
         )),
         Some(answer) => Ok(matches!(answer.as_str(), "y" | "Y" | "yes")),
     }

@@ -10,6 +10,7 @@ mod goals;
 mod house;
 mod interrupt;
 mod kernel;
+mod lab;
 mod litmus;
 mod module;
 mod paths;

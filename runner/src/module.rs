@@ -13,7 +13,8 @@ use crate::tools::Toolchain;
 
 /// A folder with built modules.
 pub struct Built {
-    dir: PathBuf,
+    /// The folder.
+    pub dir: PathBuf,
     only: Option<String>,
     /// What the compilers said, also where they succeeded.
     pub said: String,

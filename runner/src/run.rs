@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::breaks;
 use crate::kernel::{Flavour, Kernel};
+use crate::lab;
 use crate::module::{self, Built};
 use crate::paths::{Paths, read, var, write};
 use crate::say::{Result, Times, note, problem, step};
@@ -37,7 +38,9 @@ pub fn ready(paths: &Paths, stage: &Stage, flavour: Flavour, times: &mut Times) 
     let began = Instant::now();
     let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
     times.add("set-up", began.elapsed());
-    let name = format!("stage-{}", stage.number);
+    // A learner's tree has products of its own.
+    let whose = if stage.dir.starts_with(&paths.build) { "work/" } else { "" };
+    let name = format!("{whose}stage-{}", stage.number);
     let built = times.part("module", || {
         module::build(paths, &kernel, &toolchain, &stage.dir, &name, None, &[])
     })?;
@@ -140,6 +143,8 @@ pub fn play(
 
 /// `make stage-N run`
 pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let work = lab::work_stage(paths, stage)?;
+    let stage = work.as_ref().unwrap_or(stage);
     let ready = ready(paths, stage, Flavour::wanted()?, times)?;
     let machine = Machine::get(paths, &ready.kernel, times)?;
     let wanted = Play::wanted(paths, stage, &ready.kernel)?;

@@ -26,11 +26,16 @@ impl Session {
 
     /// A guest with the stage's scripts alone.
     pub fn without_modules(paths: &Paths, stage: &Stage) -> Result<Self> {
-        let root = Root::new(paths)?;
+        let this = Self::empty(paths)?;
         for entry in std::fs::read_dir(stage.dir.join("guest")).into_iter().flatten().flatten() {
-            root.add(&entry.path(), &entry.file_name().to_string_lossy())?;
+            this.add(&entry.path(), &entry.file_name().to_string_lossy())?;
         }
-        Ok(Self { root, body: String::new() })
+        Ok(this)
+    }
+
+    /// A guest with nothing but the runner's own scripts.
+    pub fn empty(paths: &Paths) -> Result<Self> {
+        Ok(Self { root: Root::new(paths)?, body: String::new() })
     }
 
     /// Adds the modules that were built, in a folder of /workshop.

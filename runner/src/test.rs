@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::book;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
+use crate::lab;
 use crate::paths::{Paths, var};
 use crate::say::{Result, Times, problem, seconds, step};
 use crate::stage::Stage;
@@ -180,6 +181,9 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.part("readme", |t| host::readme(paths, &stages, t))?;
     tally.part("book", |t| host::book(paths, t))?;
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t))?;
+    for stage in &stages {
+        labs(stage, paths, &mut tally)?;
+    }
     for (i, stage) in stages.iter().enumerate() {
         // Once a kernel, so the first stage has it along.
         let layout = i == 0;
@@ -194,10 +198,29 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.close()
 }
 
+/// The exercises of a stage that has some.
+fn labs(stage: &Stage, paths: &Paths, tally: &mut Tally) -> Result<()> {
+    if !stage.dir.join("exercises").is_dir() {
+        return Ok(());
+    }
+    tally.part(format!("stage {}: exercises", stage.number), |tally| {
+        for (name, result) in lab::climb(paths, stage)? {
+            tally.check(name, || result);
+        }
+        Ok(())
+    })
+}
+
 /// `make stage-N test`: what of that is about one stage.
 pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
-    if let Some(name) = var("C") {
-        return stages::check(paths, stage, &name, times);
+    match var("C").as_deref() {
+        None => {}
+        Some("exercises") => {
+            let mut tally = Tally::default();
+            labs(stage, paths, &mut tally)?;
+            return tally.close();
+        }
+        Some(name) => return stages::check(paths, stage, name, times),
     }
     let flavours = Flavour::all_wanted()?;
     for flavour in &flavours {
@@ -206,6 +229,7 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let mut tally = Tally::default();
     tally.part("models", |t| host::models(paths, std::slice::from_ref(stage), t))?;
     tally.part("traces", |t| host::traces(std::slice::from_ref(stage), t))?;
+    labs(stage, paths, &mut tally)?;
     let name = format!("stage {}", stage.number);
     tally.part(name, |t| stages::test(paths, stage, &flavours, false, t))?;
     interrupt::check()?;

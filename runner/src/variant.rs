@@ -160,7 +160,7 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 /// Replaces the lines between the anchors `name`; the anchors stay.
-fn replaced(text: &str, name: &str, with: &str) -> std::result::Result<String, String> {
+pub fn replaced(text: &str, name: &str, with: &str) -> std::result::Result<String, String> {
     let (begin, end) = region(text, name)?;
     let lines: Vec<_> = text.lines().collect();
     let mut out: Vec<&str> = lines[..=begin].to_vec();

@@ -102,6 +102,7 @@ impl StopToken {
     /// Must not be called in atomic context, nor in an RCU read-side critical section. The
     /// compiler does not see that; `CONFIG_DEBUG_ATOMIC_SLEEP` reports it.
     pub fn sleep(&self, span: Delta) -> Result {
+        // ANCHOR: sleep-body
         let start = Instant::<Monotonic>::now();
 
         loop {
@@ -115,6 +116,7 @@ impl StopToken {
             let left = (span - slept).as_millis_ceil();
             self.nap(msecs_to_jiffies(left.try_into().unwrap_or(u32::MAX)));
         }
+        // ANCHOR_END: sleep-body
     }
 
     /// Sleeps until `condition` holds, or until this thread is to stop.
@@ -201,6 +203,7 @@ impl KThread {
     where
         F: FnOnce(&StopToken) -> Result + Send + 'static,
     {
+        // ANCHOR: create-body
         let slot: KBox<Slot<F>> = KBox::new(UnsafeCell::new(Some(closure)), GFP_KERNEL)?;
 
         // SAFETY: The format takes one string, which is what it gets, and which is copied.
@@ -239,6 +242,7 @@ impl KThread {
             joined: false,
             slot: ManuallyDrop::new(slot),
         })
+        // ANCHOR_END: create-body
     }
     // ANCHOR_END: create
 
@@ -276,10 +280,12 @@ impl KThread {
     /// handle, with a warning in the log. If its module is unloaded now, it is lost.
     #[doc(alias = "kthread_stop")]
     pub fn join(mut self) -> Result {
+        // ANCHOR: join-body
         if self.is_current() {
             return Err(EDEADLK);
         }
         self.stop()
+        // ANCHOR_END: join-body
     }
     // ANCHOR_END: join
 
@@ -306,6 +312,7 @@ impl Drop for KThread {
     ///
     /// In the thread itself it does neither, as that would be for ever: it warns and lets it run.
     fn drop(&mut self) {
+        // ANCHOR: drop-body
         if !self.joined && self.is_current() {
             // Nearly always the closure got here, or what it calls, and the slot is empty. But a
             // timer may drop a handle too, in an interrupt of the very thread that is about to
@@ -321,6 +328,7 @@ impl Drop for KThread {
         // SAFETY: The thread is gone, so nobody looks into the slot, and neither does this handle
         // from here on. The closure is dropped with it, if it is still there.
         unsafe { ManuallyDrop::drop(&mut self.slot) };
+        // ANCHOR_END: drop-body
     }
 }
 // ANCHOR_END: drop
@@ -336,6 +344,7 @@ unsafe extern "C" fn threadfn<F>(slot: *mut c_void) -> c_int
 where
     F: FnOnce(&StopToken) -> Result + Send + 'static,
 {
+    // ANCHOR: threadfn-body
     // SAFETY: By the safety requirements, the slot is valid, and ours alone.
     let closure = unsafe { (*slot.cast::<Option<F>>()).take() };
 
@@ -348,6 +357,7 @@ where
         closure(&StopToken(NotThreadSafe))?;
         Ok(0)
     })
+    // ANCHOR_END: threadfn-body
 }
 // ANCHOR_END: threadfn
 

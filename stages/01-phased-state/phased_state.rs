@@ -186,6 +186,7 @@ fn duration(param: &str, value: u32) -> Result<Delta> {
 fn cco(story: &Story, me: &Reader, until: &Event, stop: &StopToken) -> Result {
     pr_info!("[{}] hit cco\n", me.name);
 
+    // ANCHOR: reader-section
     // The flag is read inside, and what is done about it is done inside.
     let guard = rcu::read_lock();
     let result = if story.be_careful.load(Relaxed) {
@@ -194,6 +195,7 @@ fn cco(story: &Story, me: &Reader, until: &Event, stop: &StopToken) -> Result {
         cco_quickly(story, me, until, stop, &guard)
     };
     drop(guard);
+    // ANCHOR_END: reader-section
 
     // From here on, a grace period does not wait for us any more. So nothing says whether this
     // line comes before or after what `maint` does next.
@@ -280,6 +282,7 @@ fn cco_carefully(
 /// preemptible it waits for this one, while `maint` waits for a CPU. The kernel does that when it
 /// changes its clock source, which it does a second after boot.
 fn work_inside(story: &Story, until: &Event, stop: &StopToken) -> Result {
+    // ANCHOR: work-inside-body
     let begin = Instant::<Monotonic>::now();
     let mut reached = None;
 
@@ -298,6 +301,7 @@ fn work_inside(story: &Story, until: &Event, stop: &StopToken) -> Result {
             // ANCHOR_END: work-inside-wait
         }
     }
+    // ANCHOR_END: work-inside-body
 }
 // ANCHOR_END: work-inside
 
@@ -310,6 +314,7 @@ fn work_inside(story: &Story, until: &Event, stop: &StopToken) -> Result {
 fn maint(story: &Story, stop: &StopToken) -> Result {
     pr_info!("[maint] hit maint\n");
 
+    // ANCHOR: phase-one
     // Operations that begin from now on are careful. Those that are at it may be quick ones.
     story.be_careful.store(true, Relaxed);
     let wait = story.quick.wait_begins();
@@ -321,12 +326,14 @@ fn maint(story: &Story, stop: &StopToken) -> Result {
     synchronize_rcu();
     // ANCHOR_END: first-grace-period
     story.quick.wait_is_over(wait);
+    // ANCHOR_END: phase-one
 
     if let Err(e) = do_maint(story, stop) {
         pr_info!("[maint] stopped\n");
         return Err(e);
     }
 
+    // ANCHOR: phase-two
     // Nothing is being maintained any more, but careful operations are still at it, and must not
     // meet the next quick one.
     story.second_wait.store(true, Relaxed);
@@ -341,6 +348,7 @@ fn maint(story: &Story, stop: &StopToken) -> Result {
 
     story.flag_is_about_to_clear();
     story.be_careful.store(false, Relaxed);
+    // ANCHOR_END: phase-two
 
     pr_info!("[maint] end maint\n");
     story.end_maint.set();

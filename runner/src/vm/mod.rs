@@ -79,6 +79,8 @@ pub struct Plan<'a> {
 pub struct Machine {
     virtme_run: PathBuf,
     accel: Accel,
+    /// CPUs of the guest, where `CPUS=` says nothing.
+    cpus: u64,
     qemu: String,
     paths: Paths,
 }
@@ -89,14 +91,25 @@ impl Machine {
         ensure(paths, &[Need::Vm], times)?;
         let virtme_run = virtme(paths, times)?;
         let qemu = tools::qemu_version(&tools::Tools::get())?;
-        let mut machine = Self { virtme_run, accel: Accel::Tcg, qemu, paths: paths.clone() };
+        let mut machine =
+            Self { virtme_run, accel: Accel::Tcg, cpus: 2, qemu, paths: paths.clone() };
         machine.accel = accel::choose(&machine, kernel)?;
         Ok(machine)
     }
 
+    /// Gives the guest more than two CPUs, which is the least that shows anything.
+    pub fn with_cpus(self, cpus: u64) -> Self {
+        Self { cpus, ..self }
+    }
+
+    /// `CPUS=`, or what this machine has.
+    fn cpus(&self) -> Result<u64> {
+        Ok(number("CPUS", 1..=8)?.unwrap_or(self.cpus))
+    }
+
     /// For the stamp of a recorded trace.
     pub fn describe(&self) -> Result<String> {
-        Ok(format!("QEMU {}, {}, {} CPUs", self.qemu, self.accel, cpus()?))
+        Ok(format!("QEMU {}, {}, {} CPUs", self.qemu, self.accel, self.cpus()?))
     }
 
     /// What guests run under.
@@ -110,7 +123,7 @@ impl Machine {
         let mut run = Command::new(&self.virtme_run);
         run.arg("--kimg").arg(&kernel.image).arg("--root").arg(root.path());
         run.args(["--user", "root", "--force-9p", "--mods=auto", "--memory", "1G"]);
-        let cpus = cpus()?;
+        let cpus = self.cpus()?;
         match acpi {
             true => run.args(["--cpus", &cpus.to_string()]),
             // The table that it has instead names one CPU of each socket.  With more than
@@ -297,11 +310,6 @@ impl Boot {
 
 fn panicked(lines: &[String]) -> bool {
     lines.iter().any(|line| line.contains("Kernel panic"))
-}
-
-/// CPUs of the guest: `CPUS=`, or two, which is the least that shows anything.
-fn cpus() -> Result<u64> {
-    Ok(number("CPUS", 1..=8)?.unwrap_or(2))
 }
 
 /// How long a guest may take to its first word.
