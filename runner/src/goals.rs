@@ -219,8 +219,11 @@ fn unknown_goal(word: &str) -> miette::Report {
 }
 
 fn unknown_verb(stage: &str, verb: &str) -> miette::Report {
-    let list: Vec<_> =
-        VERBS.iter().chain(LABS).map(|v| format!("  make {stage} {:14} {}", v.word, v.help)).collect();
+    let list: Vec<_> = VERBS
+        .iter()
+        .chain(LABS)
+        .map(|v| format!("  make {stage} {:14} {}", v.word, v.help))
+        .collect();
     problem(
         format!("`{stage}` does not know `{verb}`"),
         list.join("\n"),

@@ -9,7 +9,7 @@ use super::exercise::{Lab, Question, Step, letter};
 use super::guest::{self, Part};
 use super::judge::{Finding, Mark, Outcome};
 use super::progress::{Progress, StageProgress, StepProgress};
-use super::tree::Tree;
+use super::tree::{Tree, is_open};
 use super::work::{self, Work};
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
@@ -21,8 +21,7 @@ use crate::stage::Stage;
 use crate::vm::{End, Machine, Plan, session_limit};
 
 /// Stubs use less than what stands there later.
-pub const QUIET: &str =
-    "KRUSTFLAGS=-Aunused_imports -Aunused_variables -Aunused_mut -Adead_code";
+pub const QUIET: &str = "KRUSTFLAGS=-Aunused_imports -Aunused_variables -Aunused_mut -Adead_code";
 
 /// Builds, runs and scores the work.  `ask`: somebody may be asked.
 pub fn check(paths: &Paths, stage: &Stage, ask: bool, times: &mut Times) -> Result<()> {
@@ -37,7 +36,13 @@ pub fn check(paths: &Paths, stage: &Stage, ask: bool, times: &mut Times) -> Resu
     }
     let steps: Vec<_> =
         lab.steps.iter().filter(|step| only.is_none_or(|number| step.number == number)).collect();
-    let outcomes = run(paths, stage, &lab, &work, &progress, &steps, times)?;
+    // From the first stub on there is nothing to run.
+    let open = steps.iter().position(|step| is_open(step, &work.files)).unwrap_or(steps.len());
+    let mut outcomes = run(paths, stage, &lab, &work, &progress, &steps[..open], times)?;
+    outcomes.extend(steps[open..].iter().enumerate().map(|(i, _)| match i {
+        0 => Outcome::Open,
+        _ => Outcome::Waits,
+    }));
 
     let before = progress.stage(stage.number);
     let mine = progress.stage_mut(stage.number);
@@ -101,7 +106,10 @@ fn predict(stage: &Stage, of: &Step, progress: &mut StepProgress, ask: bool) -> 
         None => String::new(),
     };
     if given.is_empty() {
-        step(format!("\nmake stage-{} check ANSWER=a   answers it; it goes on without.\n", stage.number));
+        step(format!(
+            "\nmake stage-{} check ANSWER=a   answers it; it goes on without.\n",
+            stage.number
+        ));
         return Ok(());
     }
     match answer(&of.question, &given) {
@@ -159,6 +167,9 @@ fn run(
     if !built.said.is_empty() {
         step(format!("the compilers said:\n{}", in_work(stage, &place, &built.said)));
     }
+    if steps.is_empty() {
+        return Ok(vec![]);
+    }
 
     let machine = Machine::get(paths, &kernel, times)?.with_cpus(guest::CPUS);
     let part = Part { stage, prefix: "", steps: steps.to_vec(), n: guest::number() };
@@ -189,7 +200,12 @@ fn run(
 }
 
 /// The compiler's message, with the learner's own files in it.
-fn does_not_build(paths: &Paths, stage: &Stage, place: &str, error: &miette::Report) -> miette::Report {
+fn does_not_build(
+    paths: &Paths,
+    stage: &Stage,
+    place: &str,
+    error: &miette::Report,
+) -> miette::Report {
     let said = in_work(stage, place, &error.to_string());
     let said = said.replace(&format!("{}/", paths.root.display()), "");
     match said.split_once('\n') {
@@ -221,15 +237,20 @@ fn report(lab: &Lab, steps: &[&Step], outcomes: &[Outcome], mine: &StageProgress
             () => step.points,
         };
         let says = match outcome {
+            Outcome::Open => "not begun".to_owned(),
             Outcome::Waits => "waits for the one before".to_owned(),
             _ if !outcome.good() => "not yet".to_owned(),
             _ if mine.step(step.number).given_up => "good, with the solution".to_owned(),
             _ => "good".to_owned(),
         };
-        lines.push(format!("{:2}  {:48} {earned:3}/{:<3} {says}", step.number, step.title, step.points));
+        lines.push(format!(
+            "{:2}  {:48} {earned:3}/{:<3} {says}",
+            step.number, step.title, step.points
+        ));
         let Outcome::Ran(findings) = outcome else { continue };
         if !outcome.good() {
-            findings.iter().for_each(|finding| lines.extend(told(finding)));
+            let caused = findings.iter().any(|finding| finding.cause);
+            findings.iter().for_each(|finding| lines.extend(told(finding, caused)));
             lines.push(String::new());
         }
     }
@@ -242,15 +263,21 @@ fn report(lab: &Lab, steps: &[&Step], outcomes: &[Outcome], mine: &StageProgress
     lines
 }
 
-/// A finding, for the screen.
-fn told(finding: &Finding) -> Vec<String> {
+/// A finding, for the screen.  What is only missing, and there is a cause for that,
+/// takes one line.
+fn told(finding: &Finding, caused: bool) -> Vec<String> {
     let mark = match finding.mark {
         Mark::Good => "GOOD",
         Mark::Missing => "MISSING",
         Mark::Bad => "BAD",
     };
     let mut lines = vec![format!("      {mark:8} {}", finding.what)];
-    lines.extend(finding.context.iter().map(|line| format!("               | {line}").trim_end().to_owned()));
+    if caused && finding.mark == Mark::Missing {
+        return lines;
+    }
+    lines.extend(
+        finding.context.iter().map(|line| format!("               | {line}").trim_end().to_owned()),
+    );
     lines.extend(finding.means.lines().map(|line| format!("               {line}")));
     lines
 }
@@ -364,17 +391,22 @@ mod tests {
             what: "it is done".into(),
             context: vec!["> a line".into()],
             means: "it was not done".into(),
+            cause: false,
         };
         let steps: Vec<_> = lab.steps.iter().collect();
         let mut mine = StageProgress::default();
         mine.step_mut(1).done = true;
         let outcomes = [Outcome::Ran(vec![]), Outcome::Ran(vec![bad])];
         let text = report(&lab, &steps, &outcomes, &mine).join("\n");
-        for says in ["10/10  good", "0/10  not yet", "BAD      it is done", "| > a line", "score: 10 of 20"] {
+        for says in
+            ["10/10  good", "0/10  not yet", "BAD      it is done", "| > a line", "score: 10 of 20"]
+        {
             assert!(text.contains(says), "`{says}` is missing in:\n{text}");
         }
         let text = next(&paths, &stage, &lab, &StageProgress::default(), &mine).join("\n");
-        for says in ["Solved just now: step 1", "Next: step 2: second", "m.rs:10", "the first of three"] {
+        for says in
+            ["Solved just now: step 1", "Next: step 2: second", "m.rs:9", "the first of three"]
+        {
             assert!(text.contains(says), "`{says}` is missing in:\n{text}");
         }
         mine.step_mut(2).done = true;
@@ -384,6 +416,9 @@ mod tests {
         mine.step_mut(1).given_up = true;
         let good = [Outcome::Ran(vec![]), Outcome::Ran(vec![])];
         let text = report(&lab, &steps, &good, &mine).join("\n");
-        assert!(text.contains("good, with the solution") && text.contains("score: 10 of 20"), "{text}");
+        assert!(
+            text.contains("good, with the solution") && text.contains("score: 10 of 20"),
+            "{text}"
+        );
     }
 }

@@ -141,7 +141,11 @@ impl Lab {
         steps.sort_by_key(|step| step.number);
         let lab = Self { steps };
         lab.sound(stage).map_err(|why| {
-            problem(format!("stages/{}/exercises are not what they should be", stage.folder), why, "")
+            problem(
+                format!("stages/{}/exercises are not what they should be", stage.folder),
+                why,
+                "",
+            )
         })?;
         Ok(Some(lab))
     }
@@ -183,7 +187,8 @@ impl Lab {
             for Replace { file, region: name, .. } in &step.replace {
                 let text = std::fs::read_to_string(stage.dir.join(file))
                     .map_err(|e| of(format!("{file}: {e}")))?;
-                let (begin, end) = region(&text, name).map_err(|why| of(format!("{file}: {why}")))?;
+                let (begin, end) =
+                    region(&text, name).map_err(|why| of(format!("{file}: {why}")))?;
                 if let Some((_, other, ..)) =
                     taken.iter().find(|(f, _, b, e)| f == file && begin <= *e && *b <= end)
                 {
@@ -194,7 +199,8 @@ impl Lab {
             for replace in step.wrong.iter().flat_map(|wrong| &wrong.replace) {
                 let mut own = step.replace.iter();
                 if !own.any(|r| r.file == replace.file && r.region == replace.region) {
-                    let why = format!("a wrong answer is in `{}`, which is not its", replace.region);
+                    let why =
+                        format!("a wrong answer is in `{}`, which is not its", replace.region);
                     return Err(of(why));
                 }
             }

@@ -32,6 +32,8 @@ pub struct Finding {
     pub context: Vec<String>,
     /// What that means, and where to look.
     pub means: String,
+    /// It was not asked for by the step, and is probably why others are missing.
+    pub cause: bool,
 }
 
 /// What became of a step.
@@ -39,7 +41,9 @@ pub struct Finding {
 pub enum Outcome {
     /// It ran; good, if all findings are.
     Ran(Vec<Finding>),
-    /// It did not, because one before it was not good.
+    /// Its stub stands there still.
+    Open,
+    /// It did not run, because one before it was not good.
     Waits,
 }
 
@@ -48,7 +52,7 @@ impl Outcome {
     pub fn good(&self) -> bool {
         match self {
             Self::Ran(findings) => findings.iter().all(|f| f.mark == Mark::Good),
-            Self::Waits => false,
+            Self::Open | Self::Waits => false,
         }
     }
 }
@@ -71,7 +75,13 @@ pub enum Ended<'a> {
 }
 
 /// Judges a step by its part of the log. `n` is the run's number.
-pub fn judge(step: &Step, lines: &[String], n: u32, contract: Option<&Contract>, ended: &Ended<'_>) -> Outcome {
+pub fn judge(
+    step: &Step,
+    lines: &[String],
+    n: u32,
+    contract: Option<&Contract>,
+    ended: &Ended<'_>,
+) -> Outcome {
     if lines.iter().any(|line| line.ends_with(SKIPPED)) {
         return Outcome::Waits;
     }
@@ -79,17 +89,14 @@ pub fn judge(step: &Step, lines: &[String], n: u32, contract: Option<&Contract>,
         // The guest did not come here.
         return Outcome::Waits;
     }
-    let mut findings: Vec<_> = step.want.iter().map(|want| finding(want, lines, n)).collect();
-    if let Some(contract) = contract {
-        findings.push(promise(contract, lines));
-    }
-    findings.extend(complaint(step, lines));
+    let mut findings: Vec<_> = complaint(step, lines).into_iter().collect();
     findings.extend(lines.iter().enumerate().filter(|(_, l)| l.contains("guest: FAIL ")).map(
         |(at, line)| Finding {
             mark: Mark::Bad,
             what: line.split("guest: FAIL ").nth(1).unwrap_or_default().to_owned(),
             context: around(lines, at),
-            means: "A module could not be loaded or unloaded.".into(),
+            means: "The module could not be loaded, or unloaded.".into(),
+            cause: true,
         },
     ));
     if let Ended::Badly(how) = ended {
@@ -98,7 +105,12 @@ pub fn judge(step: &Step, lines: &[String], n: u32, contract: Option<&Contract>,
             what: format!("{how}, in this step"),
             context: around(lines, lines.len().saturating_sub(1)),
             means: "The last lines say how far it came.".into(),
+            cause: true,
         });
+    }
+    findings.extend(step.want.iter().map(|want| finding(want, lines, n)));
+    if let Some(contract) = contract {
+        findings.push(promise(contract, lines));
     }
     Outcome::Ran(findings)
 }
@@ -109,9 +121,10 @@ fn finding(want: &Want, lines: &[String], n: u32) -> Finding {
         what: want.what.clone(),
         context,
         means: if mark == Mark::Good { String::new() } else { want.otherwise.trim().to_owned() },
+        cause: false,
     };
     let find = |pattern: &String, from: usize| {
-        // That it is one was seen when it was read.
+        // That it is one was seen when the step was read.
         let regex = Regex::new(&pattern.replace("{n}", &n.to_string())).ok()?;
         lines.iter().skip(from).position(|line| regex.is_match(line)).map(|at| at + from)
     };
@@ -130,7 +143,10 @@ fn finding(want: &Want, lines: &[String], n: u32) -> Finding {
                 return of(Mark::Bad, around(lines, find(pattern, 0).unwrap_or_default()));
             }
             None => {
-                let mut context = vec![format!("wanted: a line that matches {pattern}")];
+                let mut context = vec![format!(
+                    "wanted: a line that matches {}",
+                    pattern.replace("{n}", &n.to_string())
+                )];
                 context.extend(own_lines(lines).into_iter().rev().take(6).rev());
                 return of(Mark::Missing, context);
             }
@@ -142,12 +158,15 @@ fn finding(want: &Want, lines: &[String], n: u32) -> Finding {
 fn promise(contract: &Contract, lines: &[String]) -> Finding {
     let what = format!("the log of {} keeps expected.trace", contract.module);
     match check(contract, &verdict::parse(lines)) {
-        Ok(_) => Finding { mark: Mark::Good, what, context: vec![], means: String::new() },
+        Ok(_) => {
+            Finding { mark: Mark::Good, what, context: vec![], means: String::new(), cause: false }
+        }
         Err(difference) => Finding {
             mark: Mark::Bad,
             what,
             context: difference.to_string().lines().map(str::to_owned).collect(),
             means: "The promise says why each line stands where it stands.".into(),
+            cause: false,
         },
     }
 }
@@ -166,6 +185,7 @@ fn complaint(step: &Step, lines: &[String]) -> Option<Finding> {
             "{}  Names of functions with the module's name in [brackets] are yours.",
             splat.meaning
         ),
+        cause: true,
     })
 }
 
@@ -199,7 +219,7 @@ mod tests {
     fn marks(outcome: &Outcome) -> Vec<Mark> {
         match outcome {
             Outcome::Ran(findings) => findings.iter().map(|f| f.mark).collect(),
-            Outcome::Waits => vec![],
+            Outcome::Open | Outcome::Waits => vec![],
         }
     }
 
@@ -230,7 +250,7 @@ mod tests {
     #[test]
     fn complaints_failures_and_an_early_end_are_bad() {
         let log = |more: &str| format!("m: [x] done n=7\n{more}");
-        let bad = [Mark::Good, Mark::Bad];
+        let bad = [Mark::Bad, Mark::Good];
         assert_eq!(judged(LINE, &log("[    1.0] BUG: scheduling while atomic: a/1/0x2")), bad);
         assert_eq!(judged(LINE, &log("[    1.0] guest: FAIL insmod m: no")), bad);
         let ended = Ended::Badly("the guest hung");

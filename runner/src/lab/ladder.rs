@@ -79,12 +79,16 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
 
     let mut checked = vec![];
     let solved = tree::files(stage, &lab, |_| State::Solved)?;
-    checked.push(("with all steps solved it is the stage's own source".into(), same(stage, &solved)));
+    checked
+        .push(("with all steps solved it is the stage's own source".into(), same(stage, &solved)));
     let (said, boot) = run(paths, stage, &lab, &rungs)?;
-    checked.push((format!("{} trees build without a warning", rungs.len()), match said.as_str() {
-        "" => Ok(()),
-        said => Err(problem("the compilers are not content", said, "")),
-    }));
+    checked.push((
+        format!("{} trees build without a warning", rungs.len()),
+        match said.as_str() {
+            "" => Ok(()),
+            said => Err(problem("the compilers are not content", said, "")),
+        },
+    ));
     checked.push(("the guest came to its end".into(), boot.finished()));
     let of = |rung: &Rung<'_>, step: &Step| rung.part(stage).outcome(step, &boot);
     for from in 1..=count + 1 {
@@ -165,7 +169,8 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     let top = make_dir(paths.build.join(&place).join("trees"))?;
     let mut folders = String::from("# SPDX-License-Identifier: GPL-2.0\n");
     let mut make = |prefix: &str, modules: &[&str], files: &Files| -> Result<String> {
-        let of = |(name, text): (&String, &String)| ((stage.folder.clone(), name.clone()), text.clone());
+        let of =
+            |(name, text): (&String, &String)| ((stage.folder.clone(), name.clone()), text.clone());
         let changed = files.iter().map(of).collect();
         let tree = Tree { stage, modules, prefix, changed: &changed };
         let name = if prefix.is_empty() { "shared" } else { prefix.trim_end_matches('_') };
@@ -230,10 +235,16 @@ fn exactly(lab: &Lab, outcomes: &[Outcome], wanted: u32) -> Result<()> {
     if got == wanted {
         return Ok(());
     }
-    let told = lab.steps.iter().zip(outcomes).map(|(step, outcome)| {
-        format!("step {}: {}", step.number, told(outcome))
-    });
-    Err(problem(format!("it gets {got} points, not {wanted}"), told.collect::<Vec<_>>().join("\n"), ""))
+    let told = lab
+        .steps
+        .iter()
+        .zip(outcomes)
+        .map(|(step, outcome)| format!("step {}: {}", step.number, told(outcome)));
+    Err(problem(
+        format!("it gets {got} points, not {wanted}"),
+        told.collect::<Vec<_>>().join("\n"),
+        "",
+    ))
 }
 
 /// A wrong answer is not good, and somebody who gave it is helped.
@@ -256,7 +267,9 @@ fn told(outcome: &Outcome) -> String {
     let Outcome::Ran(findings) = outcome else { return "did not run".into() };
     let bad = findings.iter().filter(|finding| finding.mark != Mark::Good);
     let lines: Vec<_> = bad
-        .map(|f| format!("  {:?} {}\n    {}\n    {}", f.mark, f.what, f.context.join("\n    "), f.means))
+        .map(|f| {
+            format!("  {:?} {}\n    {}\n    {}", f.mark, f.what, f.context.join("\n    "), f.means)
+        })
         .collect();
     if lines.is_empty() { "good".into() } else { lines.join("\n") }
 }
@@ -269,7 +282,13 @@ mod tests {
 
     fn outcome(mark: Mark) -> Outcome {
         let means = "Nobody\n calls it.".into();
-        Outcome::Ran(vec![Finding { mark, what: "it runs".into(), context: vec![], means }])
+        Outcome::Ran(vec![Finding {
+            mark,
+            what: "it runs".into(),
+            context: vec![],
+            means,
+            cause: false,
+        }])
     }
 
     #[test]
@@ -307,8 +326,17 @@ mod tests {
             files.insert("else.rs".into(), from.to_string());
             files
         };
-        let step = Step { modules: vec!["probe".into()], ..toml::from_str(super::super::exercise::tests::STEP).unwrap() };
-        assert_eq!(version(&stage, &step, &of(3)).unwrap(), version(&stage, &step, &of(4)).unwrap());
-        assert_ne!(version(&stage, &step, &of(3)).unwrap(), version(&stage, &step, &of(2)).unwrap());
+        let step = Step {
+            modules: vec!["probe".into()],
+            ..toml::from_str(super::super::exercise::tests::STEP).unwrap()
+        };
+        assert_eq!(
+            version(&stage, &step, &of(3)).unwrap(),
+            version(&stage, &step, &of(4)).unwrap()
+        );
+        assert_ne!(
+            version(&stage, &step, &of(3)).unwrap(),
+            version(&stage, &step, &of(2)).unwrap()
+        );
     }
 }

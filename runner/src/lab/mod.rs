@@ -22,8 +22,8 @@ mod work;
 
 use std::process::Command;
 
-use exercise::{Lab, Step};
 pub use check::work_stage;
+use exercise::{Lab, Step};
 pub use ladder::climb;
 use progress::Progress;
 use work::Begun;
@@ -130,7 +130,9 @@ pub fn hint(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
         true => step(format!(
             "That was all.  If it does not help: make stage-{n} solution (it asks first)"
         )),
-        false => step(format!("  make stage-{n} check   when you have tried\n  make stage-{n} hint    says more")),
+        false => step(format!(
+            "  make stage-{n} check   when you have tried\n  make stage-{n} hint    says more"
+        )),
     }
     progress.save()
 }
@@ -170,7 +172,8 @@ pub fn solution(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
         mine.given_up = true;
         progress.save()?;
     }
-    for (Replace { region, .. }, (file, text)) in of.replace.iter().zip(tree::solution(stage, of)?) {
+    for (Replace { region, .. }, (file, text)) in of.replace.iter().zip(tree::solution(stage, of)?)
+    {
         step(format!("-- {file}, in place of the stub ({region})\n\n{text}"));
     }
     step(format!("The whole file: stages/{}/\nNext: make stage-{n} check", stage.folder));

@@ -85,7 +85,9 @@ impl Progress {
             if let Some(version) = &stage.made_from {
                 text += &format!("stage-{number} made-from {version}\n");
             }
-            for (step, progress) in stage.steps.iter().filter(|(_, p)| **p != StepProgress::default()) {
+            for (step, progress) in
+                stage.steps.iter().filter(|(_, p)| **p != StepProgress::default())
+            {
                 text += &format!("stage-{number} step-{step}{}\n", progress.words());
             }
         }
@@ -219,7 +221,10 @@ mod tests {
             parse("stage-1 step-1 done answer=b\r\nstage-1 step-2 done given-up answer=a\r\n");
         assert!(strange.is_empty());
         let stage = &stages[&1];
-        assert_eq!((stage.points(&lab), stage.current(&lab), stage.answers(&lab)), (10, None, (2, 1)));
+        assert_eq!(
+            (stage.points(&lab), stage.current(&lab), stage.answers(&lab)),
+            (10, None, (2, 1))
+        );
         assert_eq!(StageProgress::default().current(&lab), Some(1));
     }
 

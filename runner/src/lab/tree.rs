@@ -33,7 +33,11 @@ pub enum State<'a> {
 
 /// The files that a learner writes in, with each step as `state` says, and
 /// without anchors.
-pub fn files<'a>(stage: &Stage, lab: &'a Lab, state: impl Fn(&'a Step) -> State<'a>) -> Result<Files> {
+pub fn files<'a>(
+    stage: &Stage,
+    lab: &'a Lab,
+    state: impl Fn(&'a Step) -> State<'a>,
+) -> Result<Files> {
     let mut files = Files::new();
     for name in lab.files() {
         files.insert(name.to_owned(), read(&stage.dir.join(name))?);
@@ -51,12 +55,21 @@ pub fn files<'a>(stage: &Stage, lab: &'a Lab, state: impl Fn(&'a Step) -> State<
         };
         for (Replace { file, region: name, .. }, with) in replaces {
             let text = files.remove(file).unwrap_or_default();
-            let text = replaced(&text, name, &with)
-                .map_err(|why| problem(format!("step {} does not fit {file}", step.number), why, ""))?;
+            let text = replaced(&text, name, &with).map_err(|why| {
+                problem(format!("step {} does not fit {file}", step.number), why, "")
+            })?;
             files.insert(file.clone(), text);
         }
     }
     Ok(files.into_iter().map(|(name, text)| (name, stripped(&text))).collect())
+}
+
+/// Does a step's stub stand in these files still, as it was?
+pub fn is_open(step: &Step, files: &Files) -> bool {
+    step.replace.iter().enumerate().all(|(i, replace)| {
+        let stub = stub(step, i, &replace.with);
+        files.get(&replace.file).is_some_and(|text| text.contains(&stub))
+    })
 }
 
 /// With the steps before `from` solved, and stubs for the others.
@@ -77,7 +90,10 @@ fn stub(step: &Step, which: usize, code: &str) -> String {
         if step.replace.len() > 1 {
             let n = step.replace.len();
             lines.push(String::new());
-            lines.push(format!("The step has {n} parts: look for the other `STEP {}`.", step.number));
+            lines.push(format!(
+                "The step has {n} parts: look for the other `STEP {}`.",
+                step.number
+            ));
         }
     } else {
         lines.push(format!("STEP {}, part {}", step.number, which + 1));
@@ -127,7 +143,9 @@ pub fn sources(dir: &Path) -> Vec<String> {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = entry.path();
             if path.is_dir() {
-                if !(prefix.is_empty() && NOT_SOURCES.contains(&name.as_str())) && !name.starts_with('.') {
+                if !(prefix.is_empty() && NOT_SOURCES.contains(&name.as_str()))
+                    && !name.starts_with('.')
+                {
                     below(&path, &format!("{prefix}{name}/"), found);
                 }
             } else if is_source(&name) {
@@ -284,13 +302,17 @@ pub mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        file("stages/01-x/stage.toml", "title = 't'\nmodules = ['m']\nseconds = 1\n[timeline]\ntitle = 't'\n");
+        file(
+            "stages/01-x/stage.toml",
+            "title = 't'\nmodules = ['m']\nseconds = 1\n[timeline]\ntitle = 't'\n",
+        );
         file("stages/01-x/Kbuild", "obj-m := m.o\n");
         file("stages/01-x/m.rs", SOURCE);
         file("stages/01-x/sub/other.rs", "// ANCHOR: o\nlet x = 1;\n// ANCHOR_END: o\n");
         file("stages/01-x/breaks/b.rs", "no source");
         file("stages/01-x/exercises/1-first.toml", STEP);
-        let second = STEP.replace("'one'", "'two'").replace("first", "second").replace("Do it", "Do two");
+        let second =
+            STEP.replace("'one'", "'two'").replace("first", "second").replace("Do it", "Do two");
         file("stages/01-x/exercises/2-second.toml", &second);
         let root = dir.path().to_owned();
         let paths = Paths { build: root.join("build"), cache: root.join("cache"), root };
@@ -325,6 +347,10 @@ fn b() -> Result {
 }
 "
         );
+        let open = |from, step: usize| {
+            is_open(&lab.steps[step - 1], &files(&stage, &lab, from_step(from)).unwrap())
+        };
+        assert!(open(1, 1) && open(2, 2) && !open(2, 1) && !open(3, 2));
         assert!(tree(1).contains("STEP 1 (10 points): first") && !tree(1).contains("one();"));
         let wrong = files(&stage, &lab, |step| match step.number {
             1 => State::Other(&step.wrong[0].replace),
@@ -340,7 +366,11 @@ fn b() -> Result {
             ("region = 'one'", "region = 'gone'", "no `ANCHOR: gone`"),
             ("modules = ['m']", "modules = ['n']", "no module `n`"),
             ("file = 'm.rs'", "file = 'n.rs'", "n.rs: "),
-            ("[[wrong.replace]]\nfile = 'm.rs'\nregion = 'one'", "[[wrong.replace]]\nfile = 'm.rs'\nregion = 'two'", "which is not its"),
+            (
+                "[[wrong.replace]]\nfile = 'm.rs'\nregion = 'one'",
+                "[[wrong.replace]]\nfile = 'm.rs'\nregion = 'two'",
+                "which is not its",
+            ),
         ] {
             let (_dir, paths) = checkout();
             let file = paths.root.join("stages/01-x/exercises/1-first.toml");
@@ -353,7 +383,9 @@ fn b() -> Result {
         let dir = paths.root.join("stages/01-x/exercises");
         fs::write(dir.join("2-second.toml"), STEP.replace("'one'", "'b'")).unwrap();
         fs::write(dir.join("3-third.toml"), STEP.replace("'one'", "'two'")).unwrap();
-        let why = |paths: &Paths| Lab::read(&Stage::get(paths, "stage-1").unwrap()).err().unwrap().to_string();
+        let why = |paths: &Paths| {
+            Lab::read(&Stage::get(paths, "stage-1").unwrap()).err().unwrap().to_string()
+        };
         assert!(why(&paths).contains("`two` and `b` overlap"), "{}", why(&paths));
         fs::rename(dir.join("3-third.toml"), dir.join("4-third.toml")).unwrap();
         fs::remove_file(dir.join("2-second.toml")).unwrap();

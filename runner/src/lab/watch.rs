@@ -112,7 +112,8 @@ mod tests {
                 watcher.watch(dir.path(), RecursiveMode::Recursive).unwrap();
             }
             std::thread::scope(|scope| {
-                let waits = scope.spawn(|| changed(dir.path(), &seen, &events));
+                let (dir, seen) = (dir.path(), &seen);
+                let waits = scope.spawn(move || changed(dir, seen, &events));
                 fs::write(&file, "a").unwrap();
                 std::thread::sleep(Duration::from_millis(400));
                 assert!(!waits.is_finished());

@@ -125,7 +125,8 @@ pub fn put_away(paths: &Paths, stage: &Stage) -> Result<PathBuf> {
     let backups = make_dir(paths.root.join("work/backup"))?;
     let free = (1..).map(|i| backups.join(format!("{}.{i}", stage.folder)));
     let place = free.into_iter().find(|place| !place.exists()).unwrap_or(backups);
-    fs::rename(dir(paths, stage), &place).doing(|| format!("move the work to {}", place.display()))?;
+    fs::rename(dir(paths, stage), &place)
+        .doing(|| format!("move the work to {}", place.display()))?;
     Ok(place)
 }
 
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(begin(&paths, &stage, &lab, 2).unwrap(), Begun::There);
         let mine = dir(&paths, &stage).join("m.rs");
         assert!(read(&mine).unwrap().contains("STEP 1"));
-        assert_eq!(place(&dir(&paths, &stage), &lab, 2), Some(("m.rs".into(), 10)));
+        assert_eq!(place(&dir(&paths, &stage), &lab, 2), Some(("m.rs".into(), 9)));
         // Anchors are not for learners, in no file.
         assert_eq!(read(&dir(&paths, &stage).join("sub/other.rs")).unwrap(), "let x = 1;\n");
         assert!(!dir(&paths, &stage).join("breaks").exists());
@@ -263,7 +264,9 @@ mod tests {
         for i in 1..3 {
             begin(&paths, &stage, &lab, 1).unwrap();
             let place = put_away(&paths, &stage).unwrap();
-            assert!(place.ends_with(format!("work/backup/01-x.{i}")) && place.join("m.rs").exists());
+            assert!(
+                place.ends_with(format!("work/backup/01-x.{i}")) && place.join("m.rs").exists()
+            );
             assert!(!dir(&paths, &stage).exists());
         }
     }
