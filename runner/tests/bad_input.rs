@@ -399,3 +399,71 @@ fn packs_that_cannot_be_used() {
     tar("czf", &pack, &m.path("in"), "pack.toml");
     given(&["built by another rustc", "rustc 1.90.0 (other)", "RUSTC="]);
 }
+
+/// A clone with stage 1 in it, where a lab can be done.
+fn clone_of_stage_1(m: &Machine) -> PathBuf {
+    let here = m.path("clone");
+    fs::create_dir_all(here.join("stages")).unwrap();
+    for name in ["kernel", "stages/01-phased-state"] {
+        let copied = Command::new("cp").arg("-r").arg(root().join(name)).arg(here.join(name));
+        assert!(copied.status().unwrap().success());
+    }
+    here
+}
+
+#[test]
+fn a_lab_loses_nothing_of_the_learner_s() {
+    let m = Machine::new();
+    let here = clone_of_stage_1(&m);
+    let run = |words: &[&str], env: &[(&str, &str)]| {
+        m.command(words, env).current_dir(&here).output().unwrap()
+    };
+    let says = |output: Output, words: &[&str]| {
+        let text = text(&output);
+        assert!(output.status.success(), "{text}");
+        words.iter().for_each(|w| assert!(text.contains(w), "`{w}` is missing in:\n{text}"));
+    };
+    let mine = here.join("work/01-phased-state/kthread.rs");
+
+    failed_and_said(&run(&["stage-1", "check"], &[]), &["no work for stage 1", "make stage-1 lab"]);
+    failed_and_said(&run(&["stage-1", "watch"], &[]), &["no work for stage 1"]);
+    failed_and_said(&run(&["stage-1", "run"], &[("WORK", "1")]), &["no work for stage 1"]);
+    failed_and_said(&run(&["stage-1", "lab"], &[("FROM", "99")]), &["FROM=99", "a number"]);
+    assert!(!here.join("work").exists());
+    says(
+        run(&["stage-1", "lab"], &[]),
+        &["is yours", "Begin here: work/01-phased-state/kthread.rs:"],
+    );
+    fs::write(&mine, "mine").unwrap();
+    says(run(&["stage-1", "lab"], &[]), &["stays as it is", "make stage-1 reset"]);
+    assert_eq!(fs::read(&mine).unwrap(), b"mine");
+
+    failed_and_said(&run(&["stage-1", "check"], &[("STEP", "77")]), &["no step `77`", "STEP=1"]);
+    failed_and_said(&run(&["stage-1", "check"], &[("ANSWER", "z")]), &["none of the answers"]);
+    failed_and_said(&run(&["stage-1", "run"], &[("WORK", "yes")]), &["WORK=yes", "WORK=1"]);
+
+    for n in 1..4 {
+        says(run(&["stage-1", "hint"], &[]), &[&format!("hint {n} of 3")]);
+    }
+    says(run(&["stage-1", "hint"], &[]), &["hint 1 of 3", "hint 3 of 3", "That was all"]);
+    failed_and_said(&run(&["stage-1", "solution"], &[]), &["nobody answered", "Nothing was shown"]);
+    failed_and_said(&run(&["stage-1", "reset"], &[]), &["nobody answered", "Nothing was changed"]);
+    assert_eq!(fs::read(&mine).unwrap(), b"mine");
+    let mut yes = m.command(&["stage-1", "reset"], &[]);
+    let mut yes = yes.current_dir(&here).stdin(Stdio::piped()).spawn().unwrap();
+    yes.stdin.take().unwrap().write_all(b"y\n").unwrap();
+    says(yes.wait_with_output().unwrap(), &["work/backup/01-phased-state.1", "is yours"]);
+    let backup = here.join("work/backup/01-phased-state.1/kthread.rs");
+    assert_eq!(fs::read(backup).unwrap(), b"mine");
+    assert!(fs::read_to_string(&mine).unwrap().contains("STEP 1"));
+
+    fs::remove_file(&mine).unwrap();
+    failed_and_said(&run(&["stage-1", "check"], &[]), &["has lost kthread.rs", "puts back"]);
+    says(run(&["stage-1", "lab"], &[]), &["are there again", "kthread.rs"]);
+    fs::write(&mine, b"// \n\xff").unwrap();
+    failed_and_said(&run(&["stage-1", "check"], &[]), &["is not a text", "line 2"]);
+    says(run(&["progress"], &[]), &["0 of 7 steps", "next: make stage-1 check"]);
+    let progress = here.join("work/progress.txt");
+    fs::write(&progress, "<<<<<<< HEAD\nstage-1 step-1 done\n").unwrap();
+    says(run(&["progress"], &[]), &["line 1", "1 of 7 steps"]);
+}
