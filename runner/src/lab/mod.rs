@@ -31,7 +31,7 @@ use work::Begun;
 use crate::house::ask;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel, clean_environment};
-use crate::paths::{Paths, number, write};
+use crate::paths::{Paths, number};
 use crate::say::{Doing, Result, Times, problem, step};
 use crate::stage::Stage;
 use crate::variant::Replace;
@@ -254,9 +254,6 @@ pub fn rust_analyzer(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         return Err(problem("the kernel could not describe itself to rust-analyzer", said, ""));
     }
-    // Editors look for it in the folder that they are opened in, too.
-    let above = paths.root.join("work/rust-project.json");
-    write(&above, std::fs::read(&made).doing(|| format!("read {}", made.display()))?)?;
     step(format!(
         "work/{}/rust-project.json describes the kernel crate and your files.\n\
          Open the folder work/{} in an editor with rust-analyzer.",
