@@ -405,8 +405,8 @@ fn clone_of_stage_1(m: &Machine) -> PathBuf {
     let here = m.path("clone");
     fs::create_dir_all(here.join("stages")).unwrap();
     for name in ["kernel", "stages/01-phased-state"] {
-        let copied = Command::new("cp").arg("-r").arg(root().join(name)).arg(here.join(name));
-        assert!(copied.status().unwrap().success());
+        let (from, to) = (root().join(name), here.join(name));
+        assert!(Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
     }
     here
 }

@@ -6,6 +6,7 @@
 //! solved, a stub, or a wrong answer.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -143,9 +144,8 @@ pub fn sources(dir: &Path) -> Vec<String> {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = entry.path();
             if path.is_dir() {
-                if !(prefix.is_empty() && NOT_SOURCES.contains(&name.as_str()))
-                    && !name.starts_with('.')
-                {
+                let left_out = prefix.is_empty() && NOT_SOURCES.contains(&name.as_str());
+                if !left_out && !name.starts_with('.') {
                     below(&path, &format!("{prefix}{name}/"), found);
                 }
             } else if is_source(&name) {
@@ -197,9 +197,9 @@ impl Tree<'_> {
                 names.extend(own.filter(|name| other.dir.join(name).is_file()));
             }
             for name in names {
-                if !texts.contains_key(&name) {
-                    let text = read(&other.dir.join(&name))?;
-                    texts.insert(name, text);
+                let file = other.dir.join(&name);
+                if let Entry::Vacant(free) = texts.entry(name) {
+                    free.insert(read(&file)?);
                 }
             }
             for (name, text) in texts {
