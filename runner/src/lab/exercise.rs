@@ -46,7 +46,7 @@ pub struct Step {
     /// What the guest does.  `$N` is a number of this run: see [`Want`].
     pub script: String,
     /// How long that takes at most on `fast` under TCG, in seconds.
-    #[serde(default = "ten")]
+    #[serde(default = "five")]
     pub seconds: u64,
     /// Complaints of the kernel that are meant to come.
     #[serde(default)]
@@ -62,8 +62,8 @@ pub struct Step {
     pub wrong: Vec<Wrong>,
 }
 
-fn ten() -> u64 {
-    10
+fn five() -> u64 {
+    5
 }
 
 /// Something that the log has to show: exactly one of `line`, `order` and `never`.
