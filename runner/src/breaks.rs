@@ -118,8 +118,7 @@ impl Case<'_> {
         let &Self { stage, name, variant, .. } = self;
         let module = stage.module_named(variant.module.as_deref())?;
         let tree = variant.make(paths, stage, &self.place())?;
-        // A script of its own may load them all.
-        let only = variant.script.is_none().then_some(module);
+        let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
         let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
         session.add_modules(stage, &built, name)?;
         let script = match &variant.script {
@@ -183,6 +182,13 @@ impl Case<'_> {
             format!("the whole console is {}", boot.console.display()),
         )
     }
+}
+
+/// Does the script of a variant name other modules of the stage than its own?
+fn loads_others(variant: &Variant, module: &str, modules: &[String]) -> bool {
+    let script = variant.script.as_deref().unwrap_or_default();
+    let mut words = script.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.any(|word| word != module && modules.iter().any(|other| other == word))
 }
 
 /// Builds and boots a break, and verifies that it broke.
@@ -504,6 +510,19 @@ mod tests {
         };
         assert_eq!(unnumbered(&at(99, "a")), unnumbered(&at(1034, "a")));
         assert_ne!(unnumbered(&at(99, "a")), unnumbered(&at(99, "b")));
+    }
+
+    #[test]
+    fn all_modules_are_built_where_a_script_names_another_one() {
+        let modules = ["one", "one_more"].map(str::to_owned);
+        let loads = |script: &str| {
+            let mut variant = variant("");
+            variant.script = Some(script.into());
+            loads_others(&variant, "one", &modules)
+        };
+        assert!(!loads_others(&variant(""), "one", &modules));
+        assert!(!loads("load one $ARGS &&\n\twait_for 'one: end'"));
+        assert!(loads("load one; load one_more seconds=2"));
     }
 
     #[test]
