@@ -43,6 +43,7 @@ void c_table_free(struct c_table *table)
 
 	list_for_each_entry_safe(pair, next, &table->head, list)
 		kfree_rcu(pair, rcu);
+	mutex_destroy(&table->lock);
 	kfree(table);
 }
 

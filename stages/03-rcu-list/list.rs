@@ -44,10 +44,11 @@
 //!
 //! # What a reader can rely on
 //!
-//! That it walks to an end, that each value it finds is whole, does not change, and is not freed
-//! before its section ends; that what was in the list all the time is found, once, and in order.
-//! *Not* that what it finds is in the list still, nor that it finds what was added meanwhile: two
-//! changes that an updater made one after the other may be seen as the second without the first.
+//! That each value it finds is whole, does not change, and is not freed before its section ends;
+//! that what was in the list all the time is found, once, and in order; and that it walks to an
+//! end, unless nodes are added there as fast as it walks. *Not* that what it finds is in the list
+//! still, nor that it finds what was added meanwhile: two changes that an updater made one after
+//! the other may be seen as the second without the first.
 //!
 //! # What there is not, and why
 //!
@@ -73,13 +74,17 @@
 //!   pointer, because it depends on it. If code compares a reference that it was given with the
 //!   address of some other value, and finds them equal, the compiler may read through the other
 //!   one, on which nothing depends. Here a pointer that was loaded is compared with the head only,
-//!   through which nothing is read. What is done with the `&T` is the caller's business. (x86 does
-//!   not show it.)
-//! - **A node that is forgotten**, with `mem::forget`, is leaked, and so is one that is retired.
+//!   through which nothing is read. What is done with the `&T` is the caller's business
+//!   (`break B=address-compared`).
+//! - **A node that is forgotten**, with `mem::forget`, is leaked, and so is one that is retired,
+//!   which goes on owing its credit. A writer that is forgotten never releases the lock: readers
+//!   walk on, updaters wait for ever. A cursor, or a node that it has found, has nothing to do when
+//!   it is dropped, and so nothing is missed if it is not.
 //!
 //! [guard]: super::guard::ReadSide
 
 use core::{
+    cell::UnsafeCell,
     marker::{
         PhantomData,
         PhantomPinned, //
@@ -274,7 +279,9 @@ where
     cap: Option<Arc<Cap>>,
     #[pin]
     lock: Mutex<()>,
-    nodes: PhantomData<(T, D)>,
+    /// Nodes are put in by shared reference, so this is like a cell: a list of one type does not
+    /// pass for a list of another, not even where a value of the one passes for one of the other.
+    nodes: PhantomData<(UnsafeCell<T>, D)>,
 }
 
 /// The head of a list, which the first and the last node point to.
@@ -618,9 +625,11 @@ where
 {
     /// Links a node before this one. The cursor does not come to it.
     pub fn insert_before(&mut self, node: NewNode<T>) {
+        // ANCHOR: insert-before
         // SAFETY: By the type invariants we have the lock, and are in the list; and so is what is
         // before us.
         unsafe { self.list.link(node, Links::prev(self.links)) };
+        // ANCHOR_END: insert-before
     }
 
     // ANCHOR: remove

@@ -247,6 +247,10 @@ fn report(all_are_there: bool) {
     pr_info!("[director] verdict: failures={failures} {verdict}\n");
 }
 
+// ANCHOR: checks
+// (Here a test puts what makes allocations fail.)
+// ANCHOR_END: checks
+
 // ANCHOR: module
 /// The module. The order of its fields is the order in which they are dropped.
 struct ListTorture {
@@ -258,9 +262,11 @@ impl kernel::Module for ListTorture {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // First of all: if something fails below, it waits for what was made before.
         let barrier = RcuBarrier::new();
+        // ANCHOR: director-made
         let torture = Torture::new()?;
         let director = KThread::create(c"director", move |stop| director(torture, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
+        // ANCHOR_END: director-made
 
         pr_info!("[init] init\n");
         director.start();

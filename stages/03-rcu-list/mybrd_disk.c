@@ -173,6 +173,11 @@ void mybrd_noio_end(unsigned int flags)
 	memalloc_noio_restore(flags);
 }
 
+void mybrd_zero(void *buf, size_t len)
+{
+	memset(buf, 0, len);
+}
+
 /*
  * Copies to or from a page, which others may be copying to or from as well: who
  * writes to the same sectors at the same time gets a mixture, as on any disk.

@@ -30,6 +30,7 @@ int mybrd_xa_fill(struct xarray *xa, unsigned long index, void *entry);
 unsigned int mybrd_noio_begin(void);
 void mybrd_noio_end(unsigned int flags);
 
+void mybrd_zero(void *buf, size_t len);
 void mybrd_copy(struct page *page, size_t offset, void *buf, size_t len, bool write);
 
 #endif

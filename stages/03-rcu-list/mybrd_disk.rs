@@ -51,6 +51,7 @@ extern "C" {
 
     fn mybrd_noio_begin() -> c_uint;
     fn mybrd_noio_end(flags: c_uint);
+    fn mybrd_zero(buf: *mut c_void, len: usize);
     fn mybrd_copy(page: *mut c_void, offset: usize, buf: *mut c_void, len: usize, write: bool);
 }
 
@@ -92,8 +93,8 @@ impl Buffer<'_> {
             return Err(EINVAL);
         }
         // SAFETY: The page is valid, and so is so much of it; by the type invariants, so is the
-        // memory. Others who copy at the same time are no concern of Rust's: it does not look
-        // into pages.
+        // memory. Others may copy to the same place at the same time, which is C's business: Rust
+        // makes no reference to what is in pages, nor to a user's memory.
         unsafe {
             mybrd_copy(
                 page.as_ptr().cast(),
@@ -109,8 +110,9 @@ impl Buffer<'_> {
     /// Fills the memory with zeros, or does nothing if that would be written to the disk.
     pub fn zero(&mut self) {
         if !self.write {
-            // SAFETY: By the type invariants.
-            unsafe { self.memory.cast::<u8>().write_bytes(0, self.len) };
+            // SAFETY: By the type invariants. It may be a user's memory, who looks at it meanwhile:
+            // as for `copy()`, C writes to it.
+            unsafe { mybrd_zero(self.memory, self.len) };
         }
     }
 }
@@ -136,7 +138,7 @@ unsafe impl<T: Contents> Send for Disk<T> {}
 unsafe impl<T: Contents> Sync for Disk<T> {}
 
 impl<T: Contents> Disk<T> {
-    const OPS: Ops = Ops {
+    const OPS: &'static Ops = &Ops {
         copy: copy::<T>,
         discard: discard::<T>,
     };
@@ -146,7 +148,7 @@ impl<T: Contents> Disk<T> {
         // SAFETY: The operations get the contents, which are there until the disk is removed, and
         // are of the type that they are for.
         let disk = from_err_ptr(unsafe {
-            mybrd_disk_add(&Self::OPS, (&raw const *contents).cast(), sectors)
+            mybrd_disk_add(Self::OPS, (&raw const *contents).cast(), sectors)
         })?;
         let disk = NonNull::new(disk).ok_or(ENOMEM)?;
         // INVARIANT: It was just added.

@@ -58,6 +58,16 @@ module! {
     },
 }
 
+/// Adds a disk of so many MiB, all zeros. Sleeps.
+fn disk(mib: u32) -> Result<Disk<Pages>> {
+    let pages = Arc::pin_init(Pages::new(module_parameters::lines.value()), GFP_KERNEL)?;
+    Disk::add(pages, u64::from(mib) << (20 - mybrd_disk::SECTOR_SHIFT))
+}
+
+// ANCHOR: checks
+// (Here a test puts what makes allocations fail.)
+// ANCHOR_END: checks
+
 // ANCHOR: module
 /// The module. The order of its fields is the order in which they are dropped: first the disk, and
 /// with it the pages; last the barrier, which waits for what was retired.
@@ -72,10 +82,11 @@ impl kernel::Module for MyBrd {
         let barrier = RcuBarrier::new();
         let mib = checked("mib", module_parameters::mib.value(), 1, 1024)?;
 
-        let pages = Arc::pin_init(Pages::new(module_parameters::lines.value()), GFP_KERNEL)?;
         pr_info!("[init] init: mib={mib}\n");
-        let disk = Disk::add(pages, u64::from(mib) << (20 - mybrd_disk::SECTOR_SHIFT))
-            .inspect_err(|e| pr_err!("[init] no disk: errno={}\n", e.to_errno()))?;
+        // ANCHOR: disk-made
+        let disk =
+            disk(mib).inspect_err(|e| pr_err!("[init] no disk: errno={}\n", e.to_errno()))?;
+        // ANCHOR_END: disk-made
         Ok(Self {
             disk: Some(disk),
             _barrier: barrier,
@@ -91,11 +102,12 @@ impl Drop for MyBrd {
         drop(RcuBarrier::new());
 
         let get = |count: &Atomic<u64>| count.load(Relaxed);
-        let [lookups, inserts, duplicates, discards, freed] = [
+        let [lookups, inserts, duplicates, discards, made, freed] = [
             &COUNTS.lookups,
             &COUNTS.inserts,
             &COUNTS.duplicates,
             &COUNTS.discards,
+            &COUNTS.made,
             &COUNTS.freed,
         ]
         .map(get);
@@ -103,12 +115,8 @@ impl Drop for MyBrd {
             "[exit] report: lookups={lookups} inserts={inserts} duplicates={duplicates} \
              discards={discards}\n"
         );
-        let verdict = if inserts == freed {
-            "balanced"
-        } else {
-            "LEAKED"
-        };
-        pr_info!("[exit] exit: freed={freed} {verdict}\n");
+        let verdict = if made == freed { "balanced" } else { "LEAKED" };
+        pr_info!("[exit] exit: made={made} freed={freed} {verdict}\n");
     }
 }
 // ANCHOR_END: module

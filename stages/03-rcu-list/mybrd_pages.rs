@@ -74,7 +74,8 @@ pub(crate) struct Counts {
     pub(crate) inserts: Atomic<u64>,
     pub(crate) duplicates: Atomic<u64>,
     pub(crate) discards: Atomic<u64>,
-    /// Pages that were in the tree and are free again.
+    /// Pages that were made, whether or not they came into the tree; and those that are free again.
+    pub(crate) made: Atomic<u64>,
     pub(crate) freed: Atomic<u64>,
 }
 
@@ -84,6 +85,7 @@ pub(crate) static COUNTS: Counts = Counts {
     inserts: Atomic::new(0),
     duplicates: Atomic::new(0),
     discards: Atomic::new(0),
+    made: Atomic::new(0),
     freed: Atomic::new(0),
 };
 
@@ -94,6 +96,21 @@ pub struct BrdPage {
     number: u64,
     index: usize,
     page: Page,
+}
+
+impl BrdPage {
+    /// Makes a page of zeros. May sleep.
+    fn new(index: usize) -> Result<Self> {
+        // ANCHOR: page-made
+        let page = Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?;
+        // ANCHOR_END: page-made
+        let number = COUNTS.made.fetch_add(1, Relaxed) + 1;
+        Ok(Self {
+            number,
+            index,
+            page,
+        })
+    }
 }
 
 impl Drop for BrdPage {
@@ -194,27 +211,22 @@ impl Pages {
     // ANCHOR: insert
     /// Makes sure that there is a page with a sector, for now. May sleep.
     fn mybrd_insert_page(&self, sector: u64) -> Result {
-        /// Pages are counted from 1.
-        static NUMBER: Atomic<u64> = Atomic::new(1);
         let index = (sector >> PAGE_SECTORS_SHIFT) as usize;
 
         // All that allocates comes before the lock, and must not do I/O: we are the I/O.
         // ANCHOR: insert-allocates
         let no_io = NoIo::new();
-        let page = Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?;
-        let number = NUMBER.fetch_add(1, Relaxed);
-        let page = BrdPage {
-            number,
-            index,
-            page,
-        };
+        let page = BrdPage::new(index)?;
+        let number = page.number;
         let node = Node::new(page, Some(self.cap.clone()), GFP_KERNEL).map_err(|_| ENOMEM)?;
         drop(no_io);
         // ANCHOR_END: insert-allocates
 
         loop {
+            // ANCHOR: insert-reserves
             // SAFETY: The tree is initialised.
             let reserved = unsafe { mybrd_xa_reserve(self.tree.get(), index) };
+            // ANCHOR_END: insert-reserves
             let lock = self.mybrd_lock.lock();
             let entry = node.as_ptr().cast();
             let filled = to_result(reserved).and_then(|()| {
@@ -236,7 +248,6 @@ impl Pages {
                     drop(lock);
                     // SAFETY: It was not published.
                     drop(unsafe { Node::take_back(node) });
-                    let _ = COUNTS.freed.fetch_sub(1, Relaxed);
                     if e != EBUSY {
                         return Err(e);
                     }
@@ -270,7 +281,9 @@ impl Contents for Pages {
             // ANCHOR_END: copy-section
             match found {
                 Some(copied) => return copied,
+                // ANCHOR: copy-inserts
                 None if buffer.is_write() => self.mybrd_insert_page(sector)?,
+                // ANCHOR_END: copy-inserts
                 None => {
                     buffer.zero();
                     return Ok(());

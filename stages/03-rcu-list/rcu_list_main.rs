@@ -141,8 +141,10 @@ impl kernel::Module for RcuListModule {
         // ANCHOR_END: init-begins
         cpus::refuse_lone_cpu()?;
         let params = Params::get()?;
+        // ANCHOR: director-made
         let director = KThread::create(c"director", move |stop| director(&params, stop))
             .inspect_err(|e| pr_err!("[init] no director: errno={}\n", e.to_errno()))?;
+        // ANCHOR_END: director-made
 
         pr_info!("[init] init\n");
         director.start();

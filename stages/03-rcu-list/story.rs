@@ -159,8 +159,10 @@ fn updater(scene: &Scene, stop: &StopToken) -> Result {
 /// Adds node 5, replaces node 2 by 6, removes node 3, and uses its memory for node 7.
 fn change(scene: &Scene, stop: &StopToken) -> Result {
     // What may fail, and what may sleep, comes before the lock.
+    // ANCHOR: updater-allocates
     let five = NewNode::new(route(5), GFP_KERNEL)?;
     let six = NewNode::new(route(6), GFP_KERNEL)?;
+    // ANCHOR_END: updater-allocates
     let mut table = scene.table.lock();
 
     // ANCHOR: updater-adds

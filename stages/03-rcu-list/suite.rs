@@ -6,7 +6,9 @@
 //! random and compared with each other, by one thread: this is about what the operations do, and
 //! not about who else is there meanwhile. For that there is the torture.
 //!
-//! Last, the ring is walked by C, forwards and backwards, whoever made it.
+//! The ring is walked by C, forwards and backwards, whoever made it.
+//!
+//! What only ours has, nodes that change their state, is tried by itself.
 
 use kernel::{
     prelude::*,
@@ -25,6 +27,7 @@ use super::{
         RcuList, //
     },
     random::Random,
+    retired::Cap, //
 };
 
 /// How many keys there are, from 0.
@@ -167,17 +170,31 @@ impl Table for RustTable {
 }
 // ANCHOR_END: rust-table
 
+/// How a table has done.
+#[derive(Default)]
+struct Outcome {
+    operations: u32,
+    /// How often it differed from the array.
+    failures: u32,
+    /// Operations that there was no memory for. They must not have changed anything.
+    no_memory: u32,
+}
+
 // ANCHOR: try-out
-/// Changes a table at random and compares it with an array. Returns how often they differed.
-fn try_out<T: Table>(stop: &StopToken) -> Result<u32> {
+/// Changes a table at random, and compares it with an array.
+fn try_out<T: Table>(stop: &StopToken) -> Result<Outcome> {
     let table = T::new()?;
     let mut model = [None; KEYS as usize];
     let mut random = Random::new(1);
-    let mut failures = 0;
+    let mut outcome = Outcome::default();
 
     for value in 0..OPERATIONS {
         let key = random.below(KEYS);
-        let mine = &mut model[key as usize];
+        let Some(mine) = model.get_mut(key as usize) else {
+            continue;
+        };
+        // ANCHOR: operation-begins
+        // ANCHOR_END: operation-begins
         let (done, expected) = match random.below(3) {
             // A table that has the key is not asked to insert it again.
             0 if mine.is_some() => continue,
@@ -188,24 +205,25 @@ fn try_out<T: Table>(stop: &StopToken) -> Result<u32> {
             ),
             _ => (table.remove(key), mine.map(|_| None).ok_or(ENOENT)),
         };
-        if done == Err(ENOMEM) {
-            return Err(ENOMEM);
+        // ANCHOR: operation-ends
+        // ANCHOR_END: operation-ends
+        outcome.operations += 1;
+        match (done, expected) {
+            (Err(ENOMEM), _) => outcome.no_memory += 1,
+            (Ok(()), Ok(now)) => *mine = now,
+            (done, expected) => outcome.failures += u32::from(done.err() != expected.err()),
         }
-        failures += u32::from(done != expected.map(|_| ()));
-        if let Ok(now) = expected {
-            *mine = now;
-        }
-        failures += u32::from(table.lookup(key) != *mine);
+        outcome.failures += u32::from(table.lookup(key) != *mine);
 
         if value % 64 == 0 {
-            failures += differences(&table, &model);
+            outcome.failures += differences(&table, &model);
             if stop.should_stop() {
                 return Err(EINTR);
             }
         }
     }
-    failures += differences(&table, &model);
-    Ok(failures)
+    outcome.failures += differences(&table, &model);
+    Ok(outcome)
 }
 // ANCHOR_END: try-out
 
@@ -224,14 +242,85 @@ fn differences<T: Table>(table: &T, model: &[Option<u32>]) -> u32 {
     u32::from(!same) + u32::from(!whole)
 }
 
+// ANCHOR: states
+/// Takes nodes through their states, in a list where only one may wait for its reclaim. Returns how
+/// often something was not as it should be.
+fn states() -> Result<u32> {
+    let mut failures = 0;
+    let mut check = |held: bool| failures += u32::from(!held);
+
+    let cap = Cap::new(1, GFP_KERNEL)?;
+    let list: Arc<RcuList<u32>> = Arc::pin_init(RcuList::new(Some(cap.clone())), GFP_KERNEL)?;
+    check(rcu_read(|guard| list.first(guard).is_none()));
+    let node = |value| NewNode::new(value, GFP_KERNEL);
+    let (two, one, three, four) = (node(2)?, node(1)?, node(3)?, node(4)?);
+
+    let mut writer = list.lock();
+    writer.push_front(two);
+    writer.push_front(one);
+    writer.push_back(three);
+    check(writer.iter().eq(&[1, 2, 3]));
+
+    let mut cursor = writer.cursor();
+    let one = cursor.find(|value| *value == 1).ok_or(ENOENT)?;
+    let one = one.remove().map_err(|_| EAGAIN)?;
+    // It waits, so no other may: both are refused, and nothing has changed.
+    let two = cursor.next().ok_or(ENOENT)?;
+    let Err(two) = two.remove() else {
+        return Err(EINVAL);
+    };
+    check(*two == 2 && cap.waiting() == 1);
+    let four = match two.replace(four) {
+        Ok(_) => return Err(EINVAL),
+        Err(refused) => refused.0,
+    };
+    check(*four == 4);
+    // The cursor is at the node that was not removed.
+    check(cursor.next().is_some_and(|three| *three == 3));
+    check(cursor.next().is_none());
+    check(cursor.next().is_some_and(|two| *two == 2));
+    check(writer.iter().eq(&[2, 3]));
+    drop(writer);
+
+    // It has waited, so it can be linked again, and another may wait.
+    let one = NewNode::from(one.synchronize().ok_or(EDEADLK)?);
+    check(*one == 1 && cap.waiting() == 0);
+    let mut writer = list.lock();
+    writer.push_back(one);
+    let mut cursor = writer.cursor();
+    let two = cursor.next().ok_or(ENOENT)?;
+    two.replace(four)?.defer();
+    check(cursor.next().is_some_and(|three| *three == 3));
+    check(writer.iter().eq(&[4, 3, 1]));
+    // SAFETY: It is the head of a ring, of which we have the lock.
+    check(unsafe { c_ring_count(writer.as_list_head()) } == 3);
+    drop(writer);
+    check(rcu_read(|guard| list.first(guard) == Some(&4)));
+
+    check(node(5)?.into_inner() == 5);
+    Ok(failures)
+}
+// ANCHOR_END: states
+
 /// Tries both, and writes down how it went.
 pub(crate) fn run(stop: &StopToken) -> Result {
     run_one::<RustTable>(stop)?;
-    run_one::<CTable>(stop)
+    run_one::<CTable>(stop)?;
+
+    let failures = states()?;
+    pr_info!("[suite] states: failures={failures}\n");
+    Ok(())
 }
 
 fn run_one<T: Table>(stop: &StopToken) -> Result {
-    let failures = try_out::<T>(stop)?;
-    pr_info!("[suite] tried: list={} failures={failures}\n", T::NAME);
+    let Outcome {
+        operations,
+        failures,
+        no_memory,
+    } = try_out::<T>(stop)?;
+    pr_info!(
+        "[suite] tried: list={} operations={operations} failures={failures} no_memory={no_memory}\n",
+        T::NAME
+    );
     Ok(())
 }

@@ -137,7 +137,7 @@ struct Done {
     removed: u64,
     refused: u64,
     no_memory: u64,
-    /// Routes that were made and not linked.
+    /// Routes that were made and not linked: they were dropped at once.
     unused: u64,
 }
 
@@ -195,7 +195,9 @@ fn update(table: &RoutingTable, ms: Delta, stop: &StopToken) -> Result<Done> {
         let mut table = table.lock();
         let result = match random.below(3) {
             0 if done.passing() < MAX_PASSING => {
-                done.count(|done| &mut done.added, add(&mut table, len))
+                let result = add(&mut table, len);
+                done.unused += u64::from(result.is_err());
+                done.count(|done| &mut done.added, result)
             }
             1 if done.passing() > 0 => match remove(&mut table, len) {
                 // There is one, but with a longer prefix.
@@ -204,7 +206,7 @@ fn update(table: &RoutingTable, ms: Delta, stop: &StopToken) -> Result<Done> {
             },
             _ => {
                 let result = replace(&mut table, len);
-                done.unused += u64::from(result == Err(EAGAIN));
+                done.unused += u64::from(result.is_err());
                 done.count(|done| &mut done.replaced, result)
             }
         };

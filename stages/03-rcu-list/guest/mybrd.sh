@@ -38,6 +38,7 @@ first_steps() {
 	put page 1
 }
 
+# ANCHOR: worker
 # worker N: its own 32 pages, and 8 pages that all workers write the same to.
 worker() {
 	local first=$((64 + $1 * 32)) round
@@ -63,6 +64,7 @@ worker() {
 	done
 	say "worker $1 is done"
 }
+# ANCHOR_END: worker
 
 at_once() {
 	local all= n page
@@ -75,6 +77,7 @@ at_once() {
 	rm -f own.* back.* holes.* common*
 }
 
+# ANCHOR: file-system
 # file_system: made, mounted, filled, unmounted, mounted again, compared.
 file_system() {
 	local said
@@ -105,6 +108,7 @@ file_system() {
 	umount here || fail "umount again"
 	rmdir here
 }
+# ANCHOR_END: file-system
 
 if load mybrd $ARGS; then
 	first_steps

@@ -7,12 +7,14 @@
 //! - **A load that carries a dependency.** In the kernel's model what is read through a pointer
 //!   comes after the load of the pointer, for a relaxed load too. C11 has no such thing that works,
 //!   so here a relaxed load is an acquire load. That is stronger: the model does not show that the
-//!   dependency is there, it takes it for granted.
+//!   dependency is there, it takes it for granted. Where a reader throws it away, the model has to
+//!   be told: [`forget_dependencies`].
 //! - **A release** is a release in both.
 //!
 //! So what is put to the test are the stores.
 
 use std::sync::atomic::{
+    AtomicBool,
     AtomicUsize,
     Ordering, //
 };
@@ -48,10 +50,19 @@ impl StoreOrdering for Release {
 static RELEASES: AtomicUsize = AtomicUsize::new(0);
 static WEAK: AtomicUsize = AtomicUsize::new(usize::MAX);
 
+/// Whether what is read through a pointer comes after the load of that pointer.
+static DEPENDENCIES: AtomicBool = AtomicBool::new(true);
+
 /// Begins an execution, in which the release store with this number, from 0, is a relaxed one.
 pub(crate) fn weaken(store: Option<usize>) {
     RELEASES.store(0, Ordering::SeqCst);
     WEAK.store(store.unwrap_or(usize::MAX), Ordering::SeqCst);
+    DEPENDENCIES.store(true, Ordering::SeqCst);
+}
+
+/// For the rest of the execution a relaxed load is no more than that.
+pub(crate) fn forget_dependencies() {
+    DEPENDENCIES.store(false, Ordering::SeqCst);
 }
 
 pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicPtr<<T as Pointer>::To>)
@@ -72,9 +83,14 @@ impl<T> Atomic<*mut T> {
         Self(loom::sync::atomic::AtomicPtr::new(value))
     }
 
+    // ANCHOR: load
     pub(crate) fn load(&self, _: Relaxed) -> *mut T {
-        self.0.load(Ordering::Acquire)
+        self.0.load(match DEPENDENCIES.load(Ordering::SeqCst) {
+            true => Ordering::Acquire,
+            false => Ordering::Relaxed,
+        })
     }
+    // ANCHOR_END: load
 
     pub(crate) fn store<O: StoreOrdering>(&self, value: *mut T, _: O) {
         self.0.store(value, O::store());

@@ -6,8 +6,9 @@
 //! that the C11 memory model allows is tried, for two threads and a few nodes. What is in a node is
 //! a cell that loom watches: who reads it without being sure to come after the write is found.
 //!
-//! Each promise is tried twice: as it is, and with one release store made relaxed, or without the
-//! grace period. The second must fail, or the first says nothing.
+//! Each promise is tried twice: as it is, and with one release store made relaxed, without the
+//! grace period, or by a reader who throws the dependency away. The second must fail, or the first
+//! says nothing.
 
 #![cfg(test)]
 
@@ -122,6 +123,21 @@ impl List {
         found
     }
 
+    // ANCHOR: compare
+    /// What a reader finds who compares the address of the first node with one that it knows, and
+    /// reads there. It is the same place; but what is read does not depend on the load any more.
+    fn compare(&self) -> Vec<u32> {
+        atomic::forget_dependencies();
+        // SAFETY: The head is there.
+        let first = unsafe { Links::next(self.head()) };
+        match first == self.node(0) {
+            // SAFETY: loom finds it if somebody else is at it.
+            true => vec![self.nodes[0].value.with(|p| unsafe { *p })],
+            false => vec![],
+        }
+    }
+    // ANCHOR_END: compare
+
     /// What a reader finds in a section.
     fn read(&self) -> Vec<u32> {
         let _inside = self.inside.lock().unwrap();
@@ -165,6 +181,7 @@ fn holds(
 
 // --- The promises -------------------------------------------------------------------------------
 
+// ANCHOR: publish
 /// A reader who finds a new node finds it initialised.
 fn publish(weak: Option<usize>) -> bool {
     let update = |list: &List| list.add(1, 0, 2);
@@ -176,6 +193,21 @@ fn a_node_is_published_whole() {
     assert!(publish(None));
     // Store 0 is the one of the first node, before there is a reader.
     assert!(!publish(Some(1)), "the release in publish() can be missed");
+}
+// ANCHOR_END: publish
+
+/// A reader who reads through the pointer that it has loaded finds the node initialised; one who
+/// reads at an address that is equal to it may not.
+#[test]
+fn a_node_is_found_whole_by_who_depends_on_the_load() {
+    let update = |list: &List| {
+        list.fill(0, 1);
+        // SAFETY: There is one updater.
+        unsafe { Links::publish(list.node(0), list.head()) };
+    };
+    const WANTED: &[&[u32]] = &[&[], &[1]];
+    assert!(holds(None, &[], update, List::walk, WANTED));
+    assert!(!holds(None, &[], update, List::compare, WANTED));
 }
 
 /// A reader finds the old node or the new one, not both, and not neither.

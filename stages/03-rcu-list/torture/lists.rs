@@ -52,7 +52,9 @@ impl Tagged {
     pub(crate) fn node(slots: &mut Slots, tag: u64) -> Option<NewNode<Self>> {
         let element: Quick = slots.make()?;
         let tag = Atomic::new(tag);
+        // ANCHOR: node-made
         NewNode::new(Self { tag, element }, GFP_KERNEL).ok()
+        // ANCHOR_END: node-made
     }
 
     /// Returns what the element is known by.
