@@ -125,6 +125,7 @@ impl Table for RustTable {
         Ok(())
     }
 
+    // ANCHOR: rust-replace
     fn replace(&self, key: u32, value: u32) -> Result {
         let node = NewNode::new(Pair { key, value }, GFP_KERNEL)?;
         let mut list = self.0.lock();
@@ -133,6 +134,7 @@ impl Table for RustTable {
         pair.replace(node)?.defer();
         Ok(())
     }
+    // ANCHOR_END: rust-replace
 
     fn remove(&self, key: u32) -> Result {
         let mut list = self.0.lock();
@@ -142,12 +144,14 @@ impl Table for RustTable {
         Ok(())
     }
 
+    // ANCHOR: rust-lookup
     fn lookup(&self, key: u32) -> Option<u32> {
         rcu_read(|guard| {
             let mut walk = self.0.iter(guard);
             walk.find(|pair| pair.key == key).map(|pair| pair.value)
         })
     }
+    // ANCHOR_END: rust-lookup
 
     fn copy(&self, pairs: &mut [[u32; 2]]) -> usize {
         rcu_read(|guard| {
