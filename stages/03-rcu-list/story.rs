@@ -170,8 +170,8 @@ fn change(scene: &Scene, stop: &StopToken) -> Result {
     insert(&mut table, five);
     // ANCHOR_END: updater-adds
 
-    let mut cursor = table.cursor();
     // ANCHOR: updater-replaces
+    let mut cursor = table.cursor();
     let two = cursor.find(|r| r.node == 2).ok_or(ENOENT)?;
     pr_info!("[updater] replace: node=2 by=6 route={} via=6\n", *six);
     let two = two.replace(six)?;
