@@ -21,8 +21,9 @@ pub struct Root {
 }
 
 const LIB: &str = include_str!("../../guest/lib.sh");
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("any-moment.sh", include_str!("../../guest/any-moment.sh")),
+    ("failing.sh", include_str!("../../guest/failing.sh")),
     ("from.sh", include_str!("../../guest/from.sh")),
     ("leaks.sh", include_str!("../../guest/leaks.sh")),
 ];
