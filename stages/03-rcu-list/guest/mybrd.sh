@@ -9,14 +9,13 @@ rounds=2
 put() { dd if="$1" of=$disk bs=4096 seek="$2" oflag=direct conv=notrunc 2> /dev/null; }
 take() { dd if=$disk of="$1" bs=4096 skip="$2" count="$3" iflag=direct 2> /dev/null; }
 
-# One at a time: blkdiscard opens the disk for itself alone.
+# One at a time, since blkdiscard opens the disk for itself alone: who has read the
+# line from the pipe may, and puts it back.
 discard() {
-	local tries=1000
-	until blkdiscard -o $(($1 * 4096)) -l $(($2 * 4096)) $disk 2> /dev/null; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { fail "blkdiscard"; return; }
-		usleep 5000
-	done
+	local turn
+	read -r turn <&9
+	blkdiscard -o $(($1 * 4096)) -l $(($2 * 4096)) $disk 2> /dev/null || fail "blkdiscard"
+	echo >&9
 }
 
 # same A B WHAT
@@ -26,7 +25,6 @@ same() { cmp "$1" "$2" > /dev/null 2>&1 || fail "$3 is not what it should be"; }
 first_steps() {
 	head -c 4096 /dev/urandom > page
 	head -c 4096 /dev/zero > zeros
-	head -c 512 zeros > zero
 	put page 0
 	take back 0 1
 	same page back "the page that was written"
@@ -110,9 +108,14 @@ file_system() {
 }
 # ANCHOR_END: file-system
 
+mkfifo turns
+exec 9<> turns
+echo >&9
 if load mybrd $ARGS; then
 	first_steps
 	at_once
 	file_system
 	unload mybrd
 fi
+exec 9>&-
+rm turns
