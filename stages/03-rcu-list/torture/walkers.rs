@@ -142,7 +142,7 @@ impl Walker {
         let found = list.list.iter(&guard).nth(steps);
         let tag = list.tag;
         // Long enough that the list is another one meanwhile, now and then.
-        spin(Delta::from_micros(1 + i64::from(self.random.below(200))));
+        spin(Delta::from_micros(1 + i64::from(self.random.below(60))));
         // ANCHOR: outlive-drops
         let last = Arc::into_unique_or_drop(list);
         self.tally.outlived += u64::from(last.is_some());
