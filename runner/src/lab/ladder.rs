@@ -196,7 +196,8 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     }
     let jobs = std::thread::available_parallelism().map_or(2, usize::from);
     let extra = [QUIET, &format!("-j{jobs}")];
-    let built = module::build(paths, &kernel, &toolchain, &top, &format!("{place}/built"), None, &extra)?;
+    let built =
+        module::build(paths, &kernel, &toolchain, &top, &format!("{place}/built"), None, &extra)?;
 
     let mut session = Session::empty(paths)?;
     for (rung, place) in rungs.iter().zip(&places) {
