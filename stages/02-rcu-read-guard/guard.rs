@@ -83,6 +83,7 @@ unsafe impl ReadSide for rcu::Guard {}
 /// `rcu_read_lock()` was called on this thread, and the `rcu_read_unlock()` that goes with it was
 /// not.
 #[must_use = "the critical section ends at once if nobody keeps the guard"]
+// ANCHOR: guard-parts
 pub struct RcuReadGuard(NotThreadSafe);
 
 impl RcuReadGuard {
@@ -111,6 +112,7 @@ impl Drop for RcuReadGuard {
         unsafe { bindings::rcu_read_unlock() };
     }
 }
+// ANCHOR_END: guard-parts
 // ANCHOR_END: guard
 
 impl sealed::Sealed for RcuReadGuard {}

@@ -126,6 +126,7 @@ where
     /// Returns the current value, for as long as the critical section lasts.
     #[inline]
     fn read<'g>(&self, _guard: &'g impl ReadSide) -> Option<&'g T> {
+        // ANCHOR: read-body
         // Ordering: `Relaxed` is `READ_ONCE()`, and a pointer that was read so carries a
         // dependency: what is read through it comes later. It pairs with `Release` in
         // `replace()`. The pointer is compared with nothing but null: had it been found equal to
@@ -146,6 +147,7 @@ where
         // The guard is evidence of the critical section, which lasts for `'g` at least; and for
         // that long the node is not freed.
         Some(unsafe { Node::value(node) })
+        // ANCHOR_END: read-body
     }
     // ANCHOR_END: read
 
@@ -157,6 +159,7 @@ where
     /// No other call may run at the same time. `new` must be null, or be initialised and nobody
     /// else's. What is returned must be freed only when a grace period has passed.
     unsafe fn replace(&self, new: *mut Node<T>) -> *mut Node<T> {
+        // ANCHOR: replace-body
         // Ordering: `Relaxed`, as nobody but us writes it.
         let old = self.current.load(Relaxed);
         // Ordering: `Release`, so that who sees the node sees it initialised. This is
@@ -164,6 +167,7 @@ where
         // INVARIANT: By the safety requirements.
         self.current.store(new, Release);
         old
+        // ANCHOR_END: replace-body
     }
     // ANCHOR_END: replace
 
@@ -183,6 +187,7 @@ where
     ///
     /// As for [`Cell::replace`]; and there must be a current value, whose node has this `cap`.
     unsafe fn update(&self, value: T, cap: Option<&Arc<Cap>>, flags: Flags) -> Updated<T, D> {
+        // ANCHOR: update-body
         let node = match Node::new(value, cap.cloned(), flags) {
             Ok(node) => node,
             Err(value) => {
@@ -203,6 +208,7 @@ where
         // SAFETY: Readers do not find it any more, and it was charged for. There was a current
         // value, so it is not null.
         Ok(unsafe { RcuRetired::new(NonNull::new_unchecked(old)) })
+        // ANCHOR_END: update-body
     }
 
     /// Unpublishes the current value, if there is one, and has it reclaimed. Any context.

@@ -336,7 +336,7 @@ where
 }
 
 /// How many values wait for code of this module to reclaim them.
-static IN_FLIGHT: Atomic<u64> = Atomic::new(0);
+pub(super) static IN_FLIGHT: Atomic<u64> = Atomic::new(0);
 
 impl<T, D> RcuRetired<T, D>
 where
@@ -368,6 +368,7 @@ where
     /// `CONFIG_PREEMPT_COUNT` cannot tell a reader, and waits: see [`guard`](super::guard).)
     #[doc(alias = "synchronize_rcu")]
     pub fn synchronize(self) -> Option<Reclaimed<T>> {
+        // ANCHOR: synchronize-body
         // SAFETY: It only looks at the state of this thread.
         let may_wait = unsafe { helpers::helper_may_wait() };
         if warn_on!(!may_wait) {
@@ -393,6 +394,7 @@ where
         // All that the reader did comes before the return. One that begins after the call sees
         // what was stored before it, and does not find the node.
         Some(Reclaimed(unsafe { Node::reclaim(self.into_node()) }))
+        // ANCHOR_END: synchronize-body
     }
     // ANCHOR_END: synchronize
 
@@ -405,6 +407,7 @@ where
     #[doc(alias = "start_poll_synchronize_rcu")]
     #[doc(alias = "poll_state_synchronize_rcu")]
     pub fn try_reclaim(mut self) -> core::result::Result<Reclaimed<T>, Self> {
+        // ANCHOR: try-reclaim-body
         let Some(cookie) = self.grace_period else {
             // SAFETY: It may be called anywhere but in an NMI.
             // INVARIANT: The node was unpublished before.
@@ -418,6 +421,7 @@ where
         // SAFETY: By the type invariants this grace period began after the node was unpublished,
         // and it is over. `poll_state_synchronize_rcu()` orders as `synchronize_rcu()` does.
         Ok(Reclaimed(unsafe { Node::reclaim(self.into_node()) }))
+        // ANCHOR_END: try-reclaim-body
     }
     // ANCHOR_END: try-reclaim
 
@@ -427,6 +431,7 @@ where
     #[doc(alias = "call_rcu")]
     #[doc(alias = "kfree_rcu")]
     pub fn defer(self) {
+        // ANCHOR: defer-body
         let node = self.into_node();
 
         // SAFETY: The node is valid until it is given to RCU, just below. `cap` is the updater's,
@@ -455,6 +460,7 @@ where
         // says.
         unsafe { bindings::call_rcu(head, Some(callback)) };
         // ANCHOR_END: defer-callback
+        // ANCHOR_END: defer-body
     }
     // ANCHOR_END: defer
 

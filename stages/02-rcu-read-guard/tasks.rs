@@ -112,6 +112,7 @@ impl<'g> Walk<'g> {
     /// Goes to the next node. Each that is returned is valid for `'g`.
     #[doc(alias = "list_for_each_entry_rcu")]
     fn next(&mut self) -> Option<*mut bindings::list_head> {
+        // ANCHOR: walk-next
         if self.at.is_null() {
             return None;
         }
@@ -149,6 +150,7 @@ impl<'g> Walk<'g> {
         // did, or else it would lead to C: A was found in this section, so both have gone since.
         self.at = next;
         Some(next)
+        // ANCHOR_END: walk-next
     }
 }
 // ANCHOR_END: walk
@@ -189,12 +191,14 @@ impl<'g> Iterator for Processes<'g> {
     type Item = &'g Task;
 
     fn next(&mut self) -> Option<&'g Task> {
+        // ANCHOR: processes-next
         let node = self.0.next()?;
 
         // SAFETY: The node is valid, and by the type invariants it is the `tasks` of a task.
         let task = unsafe { container_of!(node, bindings::task_struct, tasks) };
         // SAFETY: It was on the list in this section.
         Some(unsafe { found(task) })
+        // ANCHOR_END: processes-next
     }
 }
 // ANCHOR_END: for-each-process

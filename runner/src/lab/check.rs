@@ -158,7 +158,7 @@ fn run(
     modules.dedup();
     let place = format!("lab/{}", stage.folder);
     let changed = work::overlay(paths, stage, &work.files, progress)?;
-    let tree = Tree { stage, modules: &modules, prefix: "", changed: &changed };
+    let tree = Tree { stage, modules: &modules, looked_at: &[], prefix: "", changed: &changed };
     let dir = tree.make(paths, &paths.build.join(&place))?;
     step(format!("building work/{} ...", stage.folder));
     let built = times
@@ -343,7 +343,7 @@ pub fn work_stage(paths: &Paths, stage: &Stage) -> Result<Option<Stage>> {
     let work = Work::open(paths, stage, &lab, &progress)?;
     let changed = work::overlay(paths, stage, &work.files, &progress)?;
     let modules: Vec<_> = stage.about.modules.iter().map(String::as_str).collect();
-    let tree = Tree { stage, modules: &modules, prefix: "", changed: &changed };
+    let tree = Tree { stage, modules: &modules, looked_at: &[], prefix: "", changed: &changed };
     let dir: PathBuf = tree.make(paths, &paths.build.join(format!("work/{}", stage.folder)))?;
     // What goes with the modules is the stage's own.
     super::tree::copy_rest(&stage.dir, &dir)?;

@@ -41,7 +41,7 @@ pub struct Step {
     pub behaviour: String,
     /// The regions that the learner writes, and the stub that stands there first.
     pub replace: Vec<Replace>,
-    /// What its script loads: modules of the stage, or exercises/NAME.rs.
+    /// What its script loads: modules of the stage, or exercises/NAME.rs or NAME.c.
     pub modules: Vec<String>,
     /// What the guest does.  `$N` is a number of this run: see [`Want`].
     pub script: String,
@@ -179,8 +179,9 @@ impl Lab {
             }
             step.sound().map_err(of)?;
             for module in &step.modules {
-                let own = stage.dir.join(format!("exercises/{module}.rs"));
-                if !stage.about.modules.contains(module) && !own.is_file() {
+                let own = ["rs", "c"].map(|end| format!("exercises/{module}.{end}"));
+                let is_there = own.iter().any(|file| stage.dir.join(file).is_file());
+                if !stage.about.modules.contains(module) && !is_there {
                     return Err(of(format!("there is no module `{module}`")));
                 }
             }

@@ -9,11 +9,12 @@
 //! the words that help.
 //!
 //! All trees are built in one call of Kbuild and run in one boot on `fast`. Their
-//! modules are told apart by what stands in front of their names. A step is run once
-//! for each version of the files that it is about.
+//! modules are told apart by what stands in front of their names. What costs is to make
+//! code: a step is run, and a module is made, once for each version of the files that it
+//! is about; and a module that no step runs is only looked at by the compiler.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::check::QUIET;
 use super::exercise::{Lab, Step};
@@ -32,13 +33,15 @@ use crate::vm::{Boot, Machine, Plan, session_limit};
 struct Rung<'a> {
     prefix: String,
     files: Files,
-    modules: Vec<&'a str>,
+    /// Modules that its steps run, and others of the stage.
+    made: Vec<&'a str>,
+    looked_at: Vec<&'a str>,
     steps: Vec<&'a Step>,
     n: u32,
 }
 
-/// What decides how a step fares: the step, and the files that it is about.
-type Version = (usize, Vec<String>);
+/// What a module is, or how a step fares: by its name, or number, and the files that it is about.
+type Version = (String, Vec<String>);
 
 /// What was checked, and what became of it.
 pub type Checked = Vec<(String, Result<()>)>;
@@ -48,21 +51,28 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
     let lab = Lab::read(stage)?;
     let count = lab.steps.len();
     let mut rungs = vec![];
-    // Which tree a step is run in, for each version of its files.
+    // Which tree a step is run in, for each version of its files; and what was seen of the
+    // stage's modules.
     let mut where_run: BTreeMap<Version, usize> = BTreeMap::new();
+    let mut seen: BTreeSet<Version> = BTreeSet::new();
     for from in 1..=count + 1 {
         let files = tree::files(stage, &lab, from_step(from))?;
         let mut steps = vec![];
         for step in lab.steps.iter().take_while(|step| step.number <= from) {
             let index = rungs.len();
-            where_run.entry(version(stage, step, &files)?).or_insert_with(|| {
+            where_run.entry(of_step(stage, step, &files)?).or_insert_with(|| {
                 steps.push(step);
                 index
             });
         }
-        let mut modules: BTreeSet<_> = stage.about.modules.iter().map(String::as_str).collect();
-        modules.extend(steps.iter().flat_map(|step| &step.modules).map(String::as_str));
-        rungs.push(Rung::new(stage, format!("t{from}_"), files, modules, steps)?);
+        let mut rung = Rung::new(stage, format!("t{from}_"), files, steps)?;
+        for module in &stage.about.modules {
+            let new = seen.insert(of_module(stage, module, &rung.files)?);
+            if new && !rung.made.contains(&module.as_str()) {
+                rung.looked_at.push(module);
+            }
+        }
+        rungs.push(rung);
     }
     for step in &lab.steps {
         for (i, wrong) in step.wrong.iter().enumerate() {
@@ -71,9 +81,8 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
                 n if n > step.number => State::Stub,
                 _ => State::Other(&wrong.replace),
             })?;
-            let modules = step.modules.iter().map(String::as_str).collect();
             let prefix = format!("w{}{}_", step.number, super::exercise::letter(i));
-            rungs.push(Rung::new(stage, prefix, files, modules, vec![step])?);
+            rungs.push(Rung::new(stage, prefix, files, vec![step])?);
         }
     }
 
@@ -95,7 +104,7 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
         let files = tree::files(stage, &lab, from_step(from))?;
         let mut outcomes = vec![];
         for step in lab.steps.iter().take_while(|step| step.number <= from) {
-            let rung = &rungs[where_run[&version(stage, step, &files)?]];
+            let rung = &rungs[where_run[&of_step(stage, step, &files)?]];
             outcomes.push(of(rung, step)?);
         }
         let wanted = lab.steps.iter().filter(|s| s.number < from).map(|s| s.points).sum();
@@ -117,21 +126,17 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
 }
 
 impl<'a> Rung<'a> {
-    fn new(
-        stage: &Stage,
-        prefix: String,
-        files: Files,
-        modules: BTreeSet<&'a str>,
-        steps: Vec<&'a Step>,
-    ) -> Result<Self> {
-        // The others are built once, for all trees.
-        let mut own = vec![];
+    fn new(stage: &Stage, prefix: String, files: Files, steps: Vec<&'a Step>) -> Result<Self> {
+        let modules: BTreeSet<_> = steps.iter().flat_map(|step| &step.modules).collect();
+        let mut made = vec![];
         for module in modules {
-            if !about(stage, module)?.is_empty() {
-                own.push(module);
+            // The others are built once, for all trees.
+            if !about(stage, module, &files)?.is_empty() {
+                made.push(module.as_str());
             }
         }
-        Ok(Self { prefix, files, modules: own, steps, n: guest::number() })
+        let n = guest::number();
+        Ok(Self { prefix, files, made, looked_at: vec![], steps, n })
     }
 
     fn part<'b>(&'b self, stage: &'b Stage) -> Part<'b> {
@@ -139,26 +144,30 @@ impl<'a> Rung<'a> {
     }
 }
 
-/// The files of the learner that a module is made of: for one of the exercises,
-/// those that it names; for one of the stage, any.
-fn about(stage: &Stage, module: &str) -> Result<Vec<String>> {
-    if stage.about.modules.iter().any(|m| m == module) {
-        return Ok(vec!["*".into()]);
-    }
-    let text = read(&stage.dir.join(format!("exercises/{module}.rs")))?;
-    let named = text.split("#[path = \"../").skip(1).filter_map(|rest| rest.split('"').next());
-    Ok(named.map(str::to_owned).collect())
+/// The files of the learner that a module is made of: those whose names it takes in. (One more,
+/// of the same name in another folder, costs no more than time.)
+fn about(stage: &Stage, module: &str, files: &Files) -> Result<Vec<String>> {
+    let Some(root) = tree::root_of(stage, module) else { return Ok(vec![]) };
+    let text = read(&stage.dir.join(&root))?;
+    let takes_in = |name: &String| {
+        let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+        *name == root || text.contains(&format!("mod {stem};"))
+    };
+    Ok(files.keys().filter(|name| takes_in(name)).cloned().collect())
 }
 
-fn version(stage: &Stage, step: &Step, files: &Files) -> Result<Version> {
-    let mut texts = BTreeSet::new();
+fn of_module(stage: &Stage, module: &str, files: &Files) -> Result<Version> {
+    let about = about(stage, module, files)?;
+    let texts = about.iter().filter_map(|name| files.get(name).cloned());
+    Ok((module.to_owned(), texts.collect()))
+}
+
+fn of_step(stage: &Stage, step: &Step, files: &Files) -> Result<Version> {
+    let mut texts = vec![];
     for module in &step.modules {
-        let about = about(stage, module)?;
-        let all = about.iter().any(|name| name == "*");
-        let of = files.iter().filter(|(name, _)| all || about.contains(name));
-        texts.extend(of.map(|(_, text)| text.clone()));
+        texts.extend(of_module(stage, module, files)?.1);
     }
-    Ok((step.number, texts.into_iter().collect()))
+    Ok((step.number.to_string(), texts))
 }
 
 /// Builds all trees, and runs all that is to be run.
@@ -168,28 +177,30 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     let place = format!("ladder/{}", stage.folder);
     let top = make_dir(paths.build.join(&place).join("trees"))?;
     let mut folders = String::from("# SPDX-License-Identifier: GPL-2.0\n");
-    let mut make = |prefix: &str, modules: &[&str], files: &Files| -> Result<String> {
+    let mut shared: Vec<&str> = vec![];
+    for module in lab.steps.iter().flat_map(|step| &step.modules) {
+        let of_no_tree = rungs.iter().all(|rung| !rung.made.contains(&module.as_str()));
+        if of_no_tree && !shared.contains(&module.as_str()) {
+            shared.push(module);
+        }
+    }
+    let (none, no_files) = (vec![], Files::new());
+    let trees = std::iter::once(("", &shared, &none, &no_files));
+    let trees =
+        trees.chain(rungs.iter().map(|r| (r.prefix.as_str(), &r.made, &r.looked_at, &r.files)));
+    let mut places = vec![];
+    for (prefix, modules, looked_at, files) in trees {
         let of =
             |(name, text): (&String, &String)| ((stage.folder.clone(), name.clone()), text.clone());
         let changed = files.iter().map(of).collect();
-        let tree = Tree { stage, modules, prefix, changed: &changed };
+        let tree = Tree { stage, modules, looked_at, prefix, changed: &changed };
         let name = if prefix.is_empty() { "shared" } else { prefix.trim_end_matches('_') };
         tree.make(paths, &top.join(name))?;
         let inside = format!("{name}/stages/{}", stage.folder);
         folders += &format!("obj-m += {inside}/\n");
-        Ok(inside)
-    };
-    let mut shared = vec![];
-    for module in lab.steps.iter().flat_map(|step| &step.modules) {
-        if about(stage, module)?.is_empty() && !shared.contains(&module.as_str()) {
-            shared.push(module.as_str());
-        }
+        places.push(inside);
     }
-    let shared = make("", &shared, &Files::new())?;
-    let mut places = vec![];
-    for rung in rungs {
-        places.push(make(&rung.prefix, &rung.modules, &rung.files)?);
-    }
+    let shared = places.remove(0);
     let kbuild = top.join("Kbuild");
     if read(&kbuild).ok().as_ref() != Some(&folders) {
         write(&kbuild, &folders)?;
@@ -314,30 +325,25 @@ mod tests {
     #[test]
     fn a_step_is_run_once_for_each_version_of_its_files() {
         let (_dir, paths) = checkout();
-        std::fs::write(
-            paths.root.join("stages/01-x/exercises/probe.rs"),
-            "#[path = \"../m.rs\"]\nmod m;",
-        )
-        .unwrap();
+        let exercises = paths.root.join("stages/01-x/exercises");
+        std::fs::write(exercises.join("probe.rs"), "#[path = \"../k.rs\"]\nmod k;").unwrap();
+        std::fs::write(exercises.join("other.c"), "").unwrap();
         let (stage, lab) = stage_and_lab(&paths);
-        assert_eq!(about(&stage, "probe").unwrap(), ["m.rs"]);
-        assert_eq!(about(&stage, "m").unwrap(), ["*"]);
-        let of = |from| {
+        let of = |from: usize| {
             let mut files = tree::files(&stage, &lab, from_step(from)).unwrap();
-            files.insert("else.rs".into(), from.to_string());
+            files.insert("k.rs".into(), (from / 2).to_string());
             files
         };
-        let step = Step {
-            modules: vec!["probe".into()],
+        let about = |module| about(&stage, module, &of(1)).unwrap();
+        assert_eq!((about("probe"), about("m")), (vec!["k.rs".into()], vec!["m.rs".into()]));
+        assert!(about("other").is_empty());
+        let step = |module: &str| Step {
+            modules: vec![module.into()],
             ..toml::from_str(super::super::exercise::tests::STEP).unwrap()
         };
-        assert_eq!(
-            version(&stage, &step, &of(3)).unwrap(),
-            version(&stage, &step, &of(4)).unwrap()
-        );
-        assert_ne!(
-            version(&stage, &step, &of(3)).unwrap(),
-            version(&stage, &step, &of(2)).unwrap()
-        );
+        let version = |module, from| of_step(&stage, &step(module), &of(from)).unwrap();
+        assert_eq!(version("probe", 2), version("probe", 3));
+        assert_ne!(version("probe", 3), version("probe", 4));
+        assert_ne!(version("m", 2), version("m", 3));
     }
 }

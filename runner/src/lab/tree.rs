@@ -135,7 +135,7 @@ pub fn version(stage: &Stage, lab: &Lab) -> Result<String> {
 }
 
 /// Folders of a stage that are no source of it.
-const NOT_SOURCES: [&str; 5] = ["breaks", "refusals", "checks", "exercises", "guest"];
+const NOT_SOURCES: [&str; 6] = ["breaks", "refusals", "checks", "exercises", "review", "guest"];
 
 /// The sources below a stage's folder, by their names in it.
 pub fn sources(dir: &Path) -> Vec<String> {
@@ -171,6 +171,8 @@ pub struct Tree<'a> {
     pub stage: &'a Stage,
     /// Which of its modules, and of the exercises'.
     pub modules: &'a [&'a str],
+    /// Those of its modules that are only looked at by the compiler, and not made.
+    pub looked_at: &'a [&'a str],
     /// Stands in front of their names.
     pub prefix: &'a str,
     /// Texts for files, by the stage's folder and the file's name.
@@ -193,8 +195,8 @@ impl Tree<'_> {
             }
             if other.number == self.stage.number {
                 texts.insert("Kbuild".into(), self.kbuild()?);
-                let own = self.modules.iter().map(|module| format!("exercises/{module}.rs"));
-                names.extend(own.filter(|name| other.dir.join(name).is_file()));
+                let own = sources(&other.dir.join("exercises"));
+                names.extend(own.iter().map(|name| format!("exercises/{name}")));
             }
             for name in names {
                 let file = other.dir.join(&name);
@@ -217,10 +219,36 @@ impl Tree<'_> {
     /// The stage's Kbuild, for these modules alone and by their names here.
     fn kbuild(&self) -> Result<String> {
         let text = read(&self.stage.dir.join("Kbuild"))?;
-        Ok(kbuild(&text, self.modules, self.prefix, &|module| {
+        let mut made = kbuild(&text, self.modules, self.prefix, &|module| {
             self.stage.about.modules.iter().any(|m| m == module)
-        }))
+        });
+        if !self.looked_at.is_empty() {
+            made += LOOK;
+        }
+        for module in self.looked_at {
+            let root = root_of(self.stage, module).unwrap_or_default();
+            made += &format!("always-m += {}\n", root.replace(".rs", ".rmeta"));
+        }
+        Ok(made)
     }
+}
+
+/// How Kbuild has the compiler say all that it has to say of a crate, up to where it would make
+/// code of it, which is what takes long.
+const LOOK: &str = "
+quiet_cmd_rustc_look = RUSTC [M] $@
+      cmd_rustc_look = $(rust_common_cmd) --emit=metadata=$@ $<
+
+$(obj)/%.rmeta: $(obj)/%.rs FORCE
+\t+$(call if_changed_dep,rustc_look)
+
+";
+
+/// The file that a module's crate begins in; none for a module in C.
+pub fn root_of(stage: &Stage, module: &str) -> Option<String> {
+    let places =
+        [format!("{module}_main.rs"), format!("{module}.rs"), format!("exercises/{module}.rs")];
+    places.into_iter().find(|file| stage.dir.join(file).is_file())
 }
 
 /// Copies what goes with a stage's modules and is no source: promises, scripts.

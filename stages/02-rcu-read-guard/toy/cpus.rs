@@ -96,6 +96,7 @@ impl Drop for NoHotplug {
 /// not online.
 #[doc(alias = "set_cpus_allowed_ptr")]
 pub fn go_to(cpu: CpuId) -> Result {
+    // ANCHOR: go-to-body
     loop {
         // SAFETY: The current task is valid, and so is the mask, for ever.
         to_result(unsafe {
@@ -108,6 +109,7 @@ pub fn go_to(cpu: CpuId) -> Result {
             return Ok(());
         }
     }
+    // ANCHOR_END: go-to-body
 }
 // ANCHOR_END: go-to
 

@@ -56,6 +56,7 @@ impl EveryCpu {
     /// all that the reader did comes before the visit, and all that the updater did before it is
     /// seen by those who run there afterwards.
     pub fn visit_all(&self, mut visited: impl FnMut(CpuId)) -> Result {
+        // ANCHOR: visit-body
         might_sleep();
         // A CPU that went offline before this has no reader: it switched to its idle thread first.
         // One that would come later could have readers who are not on the list.
@@ -69,6 +70,7 @@ impl EveryCpu {
             visited(cpu);
         }
         Ok(())
+        // ANCHOR_END: visit-body
     }
     // ANCHOR_END: visit
 }

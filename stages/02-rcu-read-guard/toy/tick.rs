@@ -88,11 +88,13 @@ impl Control {
     /// A CPU has passed a quiescent state since the batch began. The last one completes the batch,
     /// and then the next one begins at once, if somebody waits for it.
     fn cpu_quiet(&mut self, cpu: usize) {
+        // ANCHOR: cpu-quiet-body
         self.mask.clear_bit(cpu);
         if self.mask.last_bit().is_none() {
             self.completed = self.cur;
             self.start_batch();
         }
+        // ANCHOR_END: cpu-quiet-body
     }
     // ANCHOR_END: cpu-quiet
 
@@ -232,6 +234,7 @@ impl PerCpu {
     /// tick that heard of batch 1 finds what was published before batch 1 began, by the same lock.
     #[doc(alias = "rcu_check_quiescent_state")]
     fn check_quiescent_state(&mut self, control: &mut Control) {
+        // ANCHOR: quiescent-body
         if self.quiescent_batch != control.cur {
             self.quiescent_batch = control.cur;
             self.qs_pending = true;
@@ -243,6 +246,7 @@ impl PerCpu {
         }
         self.qs_pending = false;
         control.cpu_quiet(self.index);
+        // ANCHOR_END: quiescent-body
 
         if control.narrate {
             let (id, batch) = (self.id, self.quiescent_batch);
