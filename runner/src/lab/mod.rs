@@ -185,7 +185,7 @@ pub fn reset(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let read = Lab::read(stage)?;
     let from = from(&read)?;
     let n = stage.number;
-    if !work::dir(paths, stage).exists() {
+    if !work::is_there(paths, stage) {
         step(format!("There is no work for stage {n}: this begins it.\n"));
         return lab(paths, stage, times);
     }
@@ -212,7 +212,7 @@ pub fn progress(paths: &Paths, _: &mut Times) -> Result<()> {
             continue;
         };
         let mine = progress.stage(n);
-        let begun = work::dir(paths, &stage).is_dir();
+        let begun = work::is_there(paths, &stage);
         let done = lab.steps.iter().filter(|s| mine.step(s.number).done).count();
         let bar: String =
             lab.steps.iter().map(|s| if mine.step(s.number).done { '#' } else { '.' }).collect();
@@ -238,9 +238,12 @@ pub fn progress(paths: &Paths, _: &mut Times) -> Result<()> {
 /// `make stage-N rust-analyzer`
 pub fn rust_analyzer(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let dir = work::dir(paths, stage);
-    if !dir.is_dir() {
+    if !work::is_there(paths, stage) {
         let help = format!("make stage-{} lab", stage.number);
         return Err(problem(format!("there is no work for stage {} yet", stage.number), "", help));
+    }
+    for earlier in Stage::all(paths)?.iter().filter(|s| s.number < stage.number) {
+        work::lend(paths, earlier)?;
     }
     let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
     let mut make = Command::new("make");

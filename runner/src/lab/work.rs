@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::exercise::Lab;
@@ -24,12 +25,35 @@ pub fn dir(paths: &Paths, stage: &Stage) -> PathBuf {
     paths.root.join("work").join(&stage.folder)
 }
 
+/// Is there any?  A folder that [`lend`] has made is none.
+pub fn is_there(paths: &Paths, stage: &Stage) -> bool {
+    dir(paths, stage).is_dir() && !is_lent(paths, stage)
+}
+
+/// Where a learner has no folder of an earlier stage, an editor finds the stage's own files.
+pub fn lend(paths: &Paths, stage: &Stage) -> Result<()> {
+    let dir = dir(paths, stage);
+    if fs::symlink_metadata(&dir).is_ok() {
+        return Ok(());
+    }
+    make_dir(paths.root.join("work"))?;
+    symlink(lent(stage), &dir).doing(|| format!("make {}", dir.display()))
+}
+
+fn lent(stage: &Stage) -> PathBuf {
+    Path::new("../stages").join(&stage.folder)
+}
+
+fn is_lent(paths: &Paths, stage: &Stage) -> bool {
+    fs::read_link(dir(paths, stage)).is_ok_and(|to| to == lent(stage))
+}
+
 impl Work {
     /// Reads it, and says what is strange about it.
     pub fn open(paths: &Paths, stage: &Stage, lab: &Lab, progress: &Progress) -> Result<Self> {
         let dir = dir(paths, stage);
         let n = stage.number;
-        if !dir.is_dir() {
+        if !is_there(paths, stage) {
             return Err(problem(
                 format!("there is no work for stage {n} yet"),
                 format!("It would be in work/{}.", stage.folder),
@@ -90,6 +114,9 @@ pub enum Begun {
 /// Makes the folder; what is there already stays as it is.
 pub fn begin(paths: &Paths, stage: &Stage, lab: &Lab, from: usize) -> Result<Begun> {
     let dir = dir(paths, stage);
+    if is_lent(paths, stage) {
+        fs::remove_file(&dir).doing(|| format!("remove the link {}", dir.display()))?;
+    }
     let new = !dir.exists();
     if !new && !dir.is_dir() {
         return Err(problem(
@@ -131,7 +158,7 @@ pub fn put_away(paths: &Paths, stage: &Stage) -> Result<PathBuf> {
 }
 
 /// The files that stand in place of the stages' own: those of this stage, and of
-/// earlier ones that the learner has solved.
+/// earlier ones each that passes: whose steps are all done.
 pub fn overlay(
     paths: &Paths,
     stage: &Stage,
@@ -141,26 +168,41 @@ pub fn overlay(
     let mut changed = BTreeMap::new();
     for earlier in Stage::all(paths)?.into_iter().filter(|s| s.number < stage.number) {
         let Some(lab) = Lab::peek(&earlier)? else { continue };
-        if progress.stage(earlier.number).current(&lab).is_some() {
+        if !is_there(paths, &earlier) {
             continue;
         }
-        let dir = dir(paths, &earlier);
-        let mut theirs = vec![];
+        let (dir, mine) = (dir(paths, &earlier), progress.stage(earlier.number));
+        let mut taken = vec![];
         for name in lab.files() {
-            if let Ok(text) = learners(&dir.join(name)) {
-                theirs.push(((earlier.folder.clone(), name.to_owned()), text));
+            let mut steps = lab.steps.iter().filter(|s| s.replace.iter().any(|r| r.file == name));
+            if !steps.all(|step| mine.step(step.number).done) {
+                continue;
             }
+            let Ok(text) = learners(&dir.join(name)) else { continue };
+            if uses(stage, &earlier, name)? {
+                taken.push(name);
+            }
+            changed.insert((earlier.folder.clone(), name.to_owned()), text);
         }
-        // All of them, or none: half of a solution fits nothing.
-        if theirs.len() == lab.files().len() {
-            note(format!("with your own work from stage {}", earlier.number));
-            changed.extend(theirs);
+        if !taken.is_empty() {
+            note(format!("with your own {} of stage {}", taken.join(" and "), earlier.number));
         }
     }
     for (name, text) in files {
         changed.insert((stage.folder.clone(), name.clone()), text.clone());
     }
     Ok(changed)
+}
+
+/// Does a stage name this file of an earlier one?
+fn uses(stage: &Stage, earlier: &Stage, name: &str) -> Result<bool> {
+    let name = format!("{}/{name}", earlier.folder);
+    for source in sources(&stage.dir) {
+        if read(&stage.dir.join(source))?.contains(&name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The line of a file where a step's stub begins, if it is there still.
@@ -274,25 +316,53 @@ mod tests {
     #[test]
     fn a_later_stage_stands_on_the_learner_s_own_files_where_these_pass() {
         let (_dir, paths) = checkout();
+        // A second file, which is that of the second step.
+        let at = |name: &str| paths.root.join("stages/01-x").join(name);
+        let step = read(&at("exercises/2-second.toml")).unwrap();
+        write(&at("exercises/2-second.toml"), step.replace("'m.rs'", "'n.rs'")).unwrap();
+        write(&at("n.rs"), read(&at("m.rs")).unwrap()).unwrap();
         let (first, lab) = stage_and_lab(&paths);
         let toml = "title = 't'\nmodules = ['k']\nseconds = 1\n[timeline]\ntitle = 't'\n";
         fs::create_dir_all(paths.root.join("stages/02-y")).unwrap();
-        fs::write(paths.root.join("stages/02-y/stage.toml"), toml).unwrap();
+        write(&paths.root.join("stages/02-y/stage.toml"), toml).unwrap();
+        write(&paths.root.join("stages/02-y/k.rs"), "#[path = \"../01-x/m.rs\"]\nmod m;").unwrap();
         let second = Stage::get(&paths, "stage-2").unwrap();
+        assert!(uses(&second, &first, "m.rs").unwrap() && !uses(&second, &first, "n.rs").unwrap());
+
         begin(&paths, &first, &lab, 1).unwrap();
-        fs::write(dir(&paths, &first).join("m.rs"), "mine\r\n").unwrap();
+        let mine = dir(&paths, &first);
+        write(&mine.join("m.rs"), "mine\r\n").unwrap();
         let mut progress = Progress::read(&paths).unwrap();
         let files = Files::from([("k.rs".into(), "k".into())]);
-        let over = |progress: &Progress| overlay(&paths, &second, &files, progress).unwrap();
-        assert_eq!(over(&progress).len(), 1);
-        for step in 1..3 {
-            progress.stage_mut(1).step_mut(step).done = true;
-        }
-        let mine = over(&progress);
-        assert_eq!(mine[&("01-x".into(), "m.rs".into())], "mine\n");
-        assert_eq!(mine[&("02-y".into(), "k.rs".into())], "k");
-        // Not if they are gone.
-        fs::remove_file(dir(&paths, &first).join("m.rs")).unwrap();
-        assert_eq!(over(&progress).len(), 1);
+        let over = |progress: &Progress| {
+            let over = overlay(&paths, &second, &files, progress).unwrap();
+            over.into_iter().map(|((_, name), text)| (name, text)).collect::<Files>()
+        };
+        assert_eq!(over(&progress), files);
+        // The first step passes, and with it its file.
+        progress.stage_mut(1).step_mut(1).done = true;
+        let with_mine =
+            Files::from([("m.rs".into(), "mine\n".into()), ("k.rs".into(), "k".into())]);
+        assert_eq!(over(&progress), with_mine);
+        // Not if it is gone.
+        fs::remove_file(mine.join("m.rs")).unwrap();
+        assert_eq!(over(&progress), files);
+    }
+
+    #[test]
+    fn a_folder_that_was_lent_to_an_editor_is_no_work() {
+        let (_dir, paths) = checkout();
+        let (stage, lab) = stage_and_lab(&paths);
+        lend(&paths, &stage).unwrap();
+        let mine = dir(&paths, &stage);
+        assert_eq!(read(&mine.join("m.rs")).unwrap(), super::super::exercise::tests::SOURCE);
+        assert!(!is_there(&paths, &stage) && open(&paths).is_err());
+        // The lab begins as if it were not there, and leaves the stage's files alone.
+        assert_eq!(begin(&paths, &stage, &lab, 1).unwrap(), Begun::New(3));
+        assert!(is_there(&paths, &stage) && read(&mine.join("m.rs")).unwrap().contains("STEP 1"));
+        assert!(read(&stage.dir.join("m.rs")).unwrap().contains("ANCHOR"));
+        // What is there is not replaced.
+        lend(&paths, &stage).unwrap();
+        assert!(is_there(&paths, &stage));
     }
 }
