@@ -116,6 +116,11 @@ const LABS: &[Goal<StageWork>] = &[
     },
     Goal { word: "reset", help: "begin anew; asks, and keeps a backup", work: lab::reset },
     Goal {
+        word: "review",
+        help: "a patch with mistakes in it: find them; HINT=1 helps, SHOW=1 gives up",
+        work: lab::review,
+    },
+    Goal {
         word: "rust-analyzer",
         help: "let your editor understand your work and the kernel crate",
         work: lab::rust_analyzer,
@@ -130,6 +135,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("FROM=3", "lab, reset: with the steps before the third solved"),
     ("STEP=2", "check, hint, solution: of this step alone"),
     ("ANSWER=b", "check: answers the question of the step"),
+    ("HINT=1, SHOW=1", "review: where to look; all of it"),
     ("SCALE=original", "another speed of the same story, where a stage has one"),
     ("MODULE=name", "another module of the stage"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),

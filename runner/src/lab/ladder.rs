@@ -20,6 +20,7 @@ use super::check::QUIET;
 use super::exercise::{Lab, Step};
 use super::guest::{self, Part};
 use super::judge::{Mark, Outcome, points};
+use super::review::Review;
 use super::tree::{self, Files, State, Tree, from_step, stripped};
 use crate::kernel::{Flavour, Kernel};
 use crate::module;
@@ -83,6 +84,17 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
             })?;
             let prefix = format!("w{}{}_", step.number, super::exercise::letter(i));
             rungs.push(Rung::new(stage, prefix, files, vec![step])?);
+        }
+    }
+
+    let review = Review::peek(stage)?;
+    if let Some(review) = &review {
+        for (name, changed) in ["mailed_", "mended_"].into_iter().zip(review.trees(stage)?) {
+            let mut files = tree::files(stage, &lab, |_| State::Solved)?;
+            files.extend(changed);
+            let mut rung = Rung::new(stage, name.into(), files, vec![])?;
+            rung.looked_at.push(&review.module);
+            rungs.push(rung);
         }
     }
 

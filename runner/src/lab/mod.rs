@@ -8,7 +8,8 @@
 //! - [`work`]: the learner's folder, [`progress`]: how far they are,
 //! - [`guest`] runs the steps, [`judge`] says what their logs are worth,
 //! - [`check`] is what a learner calls, [`ladder`] is its test: each step gets
-//!   its points when it is solved, and not before.
+//!   its points when it is solved, and not before,
+//! - [`review`]: a patch with mistakes in it, and remarks on them.
 
 mod check;
 mod exercise;
@@ -16,6 +17,7 @@ mod guest;
 mod judge;
 mod ladder;
 mod progress;
+mod review;
 mod tree;
 mod watch;
 mod work;
@@ -26,6 +28,8 @@ pub use check::work_stage;
 use exercise::{Lab, Step};
 pub use ladder::climb;
 use progress::Progress;
+use review::Review;
+pub use review::review;
 use work::Begun;
 
 use crate::house::ask;
@@ -224,6 +228,13 @@ pub fn progress(paths: &Paths, _: &mut Times) -> Result<()> {
             mine.points(&lab),
             lab.points(),
         ));
+        if Review::peek(&stage)?.is_some() {
+            let told = match mine.review {
+                None => format!("not begun: make stage-{n} review"),
+                Some(r) => format!("found {}, {} points", r.found, r.points),
+            };
+            step(format!("{:61} review: {told}", ""));
+        }
         if next.is_none() && mine.current(&lab).is_some() {
             next = Some(format!("make stage-{n} {}", if begun { "check" } else { "lab" }));
         }

@@ -25,6 +25,21 @@ pub struct StageProgress {
     pub made_from: Option<String>,
     /// By the step's number.
     pub steps: BTreeMap<usize, StepProgress>,
+    /// How the review of a patch went, if it was begun.
+    pub review: Option<ReviewProgress>,
+}
+
+/// How far somebody is with the review of a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReviewProgress {
+    /// How many of the mistakes were found.
+    pub found: usize,
+    /// What that was worth.
+    pub points: u32,
+    /// How many hints were shown.
+    pub hints: usize,
+    /// All was shown before all was found.
+    pub given_up: bool,
 }
 
 /// How far somebody is in a step.
@@ -89,6 +104,9 @@ impl Progress {
                 stage.steps.iter().filter(|(_, p)| **p != StepProgress::default())
             {
                 text += &format!("stage-{number} step-{step}{}\n", progress.words());
+            }
+            if let Some(review) = stage.review {
+                text += &format!("stage-{number} review{}\n", review.words());
             }
         }
         text
@@ -158,6 +176,25 @@ impl StepProgress {
     }
 }
 
+impl ReviewProgress {
+    fn words(&self) -> String {
+        let Self { found, points, hints, given_up } = self;
+        let end = if *given_up { " given-up" } else { "" };
+        format!(" found={found} points={points} hints={hints}{end}")
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        match word.split_once('=') {
+            None if word == "given-up" => self.given_up = true,
+            Some(("found", n)) => self.found = n.parse().ok()?,
+            Some(("points", n)) => self.points = n.parse().ok()?,
+            Some(("hints", n)) => self.hints = n.parse().ok()?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
 /// The stages of a text, and the numbers of the lines that cannot be read.
 fn parse(text: &str) -> (BTreeMap<u32, StageProgress>, Vec<String>) {
     let mut stages: BTreeMap<u32, StageProgress> = BTreeMap::new();
@@ -173,6 +210,12 @@ fn parse(text: &str) -> (BTreeMap<u32, StageProgress>, Vec<String>) {
             let what = words.next()?;
             if what == "made-from" {
                 stages.entry(stage).or_default().made_from = Some(words.next()?.to_owned());
+                return Some(());
+            }
+            if what == "review" {
+                let mut review = ReviewProgress::default();
+                words.try_for_each(|word| review.word(word))?;
+                stages.entry(stage).or_default().review = Some(review);
                 return Some(());
             }
             let step = what.strip_prefix("step-")?.parse().ok()?;
@@ -203,13 +246,15 @@ mod tests {
             StepProgress { done: true, given_up: false, hints: 2, answer: Some('b') };
         *stage.step_mut(2) = StepProgress { given_up: true, ..StepProgress::default() };
         stage.step_mut(3);
+        stage.review = Some(ReviewProgress { found: 2, points: 9, hints: 1, given_up: true });
         progress.save().unwrap();
         let text = read(&paths.root.join("work/progress.txt")).unwrap();
         assert!(text.ends_with(
-            "stage-1 made-from 12ab\nstage-1 step-1 done hints=2 answer=b\nstage-1 step-2 given-up\n"
+            "stage-1 made-from 12ab\nstage-1 step-1 done hints=2 answer=b\nstage-1 step-2 given-up\nstage-1 review found=2 points=9 hints=1 given-up\n"
         ));
         let again = Progress::read(&paths).unwrap();
         assert_eq!(again.stage(1).step(1), progress.stage(1).step(1));
+        assert_eq!(again.stage(1).review, progress.stage(1).review);
         assert_eq!(again.text(), progress.text());
     }
 
