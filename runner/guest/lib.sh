@@ -50,14 +50,27 @@ seen() { dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -q -e "$1"; }
 wait_for() { until seen "$1"; do sleep 0.05; done; }
 
 # await SECONDS PATTERN: the same, but not for longer than that; a slow machine
-# has more time, since each look takes longer there.
+# has more time, since each look takes longer there.  And looks cost: so few.
 await() {
-	local looks=$(($1 * 20))
+	local looks=$(($1 * 5))
 	until seen "$2"; do
 		looks=$((looks - 1))
 		[ $looks -gt 0 ] || return 1
-		sleep 0.05
+		sleep 0.2
 	done
+}
+
+# before FIRST SECOND: did a line that matches the one come before one for the other?
+before() {
+	dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -e "$1" -e "$2" | head -n 1 |
+		grep -q -e "$1"
+}
+
+# again: what this section has shown does not count, as the machine was too slow for
+# it: its lines begin here.
+again() {
+	SECTION=$SECTION+
+	say "begin $SECTION"
 }
 
 # state NAME: prints the state of the thread of that name, as ps does; nothing

@@ -91,15 +91,33 @@ pub fn script(stage: &Stage, module: &str) -> Result<String> {
     ))
 }
 
-/// The lines between the marks of a section; to the end, where it has none.
+/// The lines between the marks of a section; to the end, where it has none. Where a section
+/// was begun again, a `+` behind its name, only the last time counts.
 pub fn lines_of<'a>(lines: &'a [String], name: &str) -> &'a [String] {
-    let mark =
-        |what: &str| lines.iter().position(|l| l.ends_with(&format!("guest: {what} {name}")));
-    let Some(begin) = mark("begin") else { return &[] };
-    &lines[begin + 1..mark("end").unwrap_or(lines.len())]
+    let of = |line: &str| line.rsplit_once("guest: begin ").map(|(_, of)| of.trim_end_matches('+'));
+    let begin = lines.iter().rposition(|line| of(line.as_str()).is_some_and(|of| of == name));
+    let Some(begin) = begin else { return &[] };
+    let end = lines.iter().position(|l| l.ends_with(&format!("guest: end {name}")));
+    &lines[begin + 1..end.unwrap_or(lines.len())]
 }
 
 /// A second load that is taken back at once shows what the first left behind.
 pub fn again(module: &str) -> String {
     format!("any-moment.sh {module} 0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_has_the_lines_between_its_marks_from_its_last_begin_on() {
+        let log = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let lines = log("[1] guest: begin a\nx\n[2] guest: end a\n[3] guest: begin a-b\ny");
+        assert_eq!(lines_of(&lines, "a"), ["x"]);
+        assert_eq!(lines_of(&lines, "a-b"), ["y"]);
+        assert!(lines_of(&lines, "b").is_empty());
+        let lines = log("guest: begin a\nx\nguest: begin a+\ny\nguest: begin a++\nz\nguest: end a");
+        assert_eq!(lines_of(&lines, "a"), ["z"]);
+    }
 }

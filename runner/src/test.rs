@@ -181,9 +181,7 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.part("readme", |t| host::readme(paths, &stages, t))?;
     tally.part("book", |t| host::book(paths, t))?;
     tally.part("stages build alone", |t| host::alone(paths, &toolchain, &stages, t))?;
-    for stage in &stages {
-        labs(stage, paths, &mut tally)?;
-    }
+    labs(paths, &stages, &mut tally)?;
     for (i, stage) in stages.iter().enumerate() {
         // Once a kernel, so the first stage has it along.
         let layout = i == 0;
@@ -198,17 +196,21 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.close()
 }
 
-/// The exercises of a stage that has some.
-fn labs(stage: &Stage, paths: &Paths, tally: &mut Tally) -> Result<()> {
-    if !stage.dir.join("exercises").is_dir() {
+/// The exercises of the stages that have some: while one waits for its guest, another is built.
+fn labs(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
+    let with = || stages.iter().filter(|stage| stage.dir.join("exercises").is_dir());
+    if with().next().is_none() {
         return Ok(());
     }
-    tally.part(format!("stage {}: exercises", stage.number), |tally| {
-        for (name, result) in lab::climb(paths, stage)? {
-            tally.check(name, || result);
+    let climb = |stage: &Stage| {
+        let of = |name: &str| format!("stage {}: {name}", stage.number);
+        match lab::climb(paths, stage) {
+            Ok(checked) => checked.into_iter().map(|(name, result)| (of(&name), result)).collect(),
+            Err(error) => vec![(of("the ladder could be climbed to its end"), Err(error))],
         }
-        Ok(())
-    })
+    };
+    let jobs = with().map(|stage| Box::new(move || climb(stage)) as Job<'_>).collect();
+    tally.part("exercises", |tally| tally.side_by_side(jobs))
 }
 
 /// `make stage-N test`: what of that is about one stage.
@@ -217,7 +219,7 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         None => {}
         Some("exercises") => {
             let mut tally = Tally::default();
-            labs(stage, paths, &mut tally)?;
+            labs(paths, std::slice::from_ref(stage), &mut tally)?;
             return tally.close();
         }
         Some(name) => return stages::check(paths, stage, name, times),
@@ -229,7 +231,7 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let mut tally = Tally::default();
     tally.part("models", |t| host::models(paths, std::slice::from_ref(stage), t))?;
     tally.part("traces", |t| host::traces(std::slice::from_ref(stage), t))?;
-    labs(stage, paths, &mut tally)?;
+    labs(paths, std::slice::from_ref(stage), &mut tally)?;
     let name = format!("stage {}", stage.number);
     tally.part(name, |t| stages::test(paths, stage, &flavours, false, t))?;
     interrupt::check()?;

@@ -113,7 +113,7 @@ fn just_retired<D: DropContext<Value>>(version: u32) -> Result<RcuRetired<Value,
 // --- Step 3: defer ------------------------------------------------------------------------------
 
 /// Defers a value in a section, and looks when and where it is dropped.
-fn deferred<D: DropContext<Value>>(n: u32, span: Delta, context: &str) -> Result {
+fn deferred<D: DropContext<Value>>(n: u32, span: Delta, context: &str) -> Result<bool> {
     let old = just_retired::<D>(1)?;
     let drops = DROPS.load(Relaxed);
     let guard = kernel_rcu::read_lock();
@@ -127,12 +127,15 @@ fn deferred<D: DropContext<Value>>(n: u32, span: Delta, context: &str) -> Result
         yes(dropped),
         yes(COULD_SLEEP.load(Relaxed))
     );
-    Ok(())
+    Ok(dropped)
 }
 
 fn defer(n: u32, span: Delta) -> Result {
-    deferred::<InProcess>(n, span, "process")?;
-    deferred::<InCallback>(n, span, "callback")?;
+    let dropped = deferred::<InProcess>(n, span, "process")?;
+    if !dropped || !deferred::<InCallback>(n, span, "callback")? {
+        // What is lost is waited for once.
+        return Ok(());
+    }
 
     // Nothing to drop, but a credit to give back.
     let cap = Cap::new(1, GFP_KERNEL)?;
@@ -324,14 +327,15 @@ fn try_reclaim(n: u32, span: Delta) -> Result {
         yes(inside)
     );
     // As often as an updater might ask that has other things to do.
-    for _ in 0..600 {
-        asked = asked.or_else(RcuRetired::try_reclaim);
-        if asked.is_ok() {
-            break;
-        }
-        kernel::time::delay::fsleep(Delta::from_millis(5));
-    }
-    let version = asked.as_ref().map_or(0, |value| value.version);
+    let mut asked = Some(asked);
+    until(|| {
+        asked = asked
+            .take()
+            .map(|asked| asked.or_else(RcuRetired::try_reclaim));
+        matches!(asked, Some(Ok(_)))
+    });
+    let asked = asked.and_then(|asked| asked.ok());
+    let version = asked.map_or(0, |value| value.version);
     pr_info!("[probe] asked outside: version={version} n={n}\n");
     Ok(())
 }

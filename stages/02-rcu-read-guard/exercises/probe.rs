@@ -61,13 +61,16 @@ pub(crate) fn spin(span: Delta, condition: impl Fn() -> bool) -> bool {
     condition()
 }
 
-/// Waits for something, for three seconds at most, longer on a slow machine.
-pub(crate) fn until(condition: impl Fn() -> bool) -> bool {
-    for _ in 0..600 {
+/// Waits for something, for two seconds at most; on a slow machine until it was asked for often.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let begin = Instant::<Monotonic>::now();
+    let mut asked = 0;
+    while asked < 100 || begin.elapsed() < Delta::from_secs(2) {
         if condition() {
             return true;
         }
         fsleep(Delta::from_millis(5));
+        asked += 1;
     }
     condition()
 }
