@@ -94,8 +94,11 @@ pub fn script(stage: &Stage, module: &str) -> Result<String> {
 /// The lines between the marks of a section; to the end, where it has none. Where a section
 /// was begun again, a `+` behind its name, only the last time counts.
 pub fn lines_of<'a>(lines: &'a [String], name: &str) -> &'a [String] {
-    let of = |line: &str| line.rsplit_once("guest: begin ").map(|(_, of)| of.trim_end_matches('+'));
-    let begin = lines.iter().rposition(|line| of(line.as_str()).is_some_and(|of| of == name));
+    let is_begin = |line: &String| {
+        let of = line.rsplit_once("guest: begin ");
+        of.is_some_and(|(_, of)| of.trim_end_matches('+') == name)
+    };
+    let begin = lines.iter().rposition(is_begin);
     let Some(begin) = begin else { return &[] };
     let end = lines.iter().position(|l| l.ends_with(&format!("guest: end {name}")));
     &lines[begin + 1..end.unwrap_or(lines.len())]
