@@ -172,7 +172,8 @@ fn run(
     }
 
     let machine = Machine::get(paths, &kernel, times)?.with_cpus(guest::CPUS);
-    let part = Part { stage, prefix: "", steps: steps.to_vec(), n: guest::number() };
+    let (files, n) = (&work.files, guest::number());
+    let part = Part { stage, prefix: "", files, steps: steps.to_vec(), n };
     let mut session = Session::empty(paths)?;
     part.add(&mut session, &built.dir, &built.dir)?;
     let root = session.finish()?;

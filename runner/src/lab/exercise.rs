@@ -66,7 +66,8 @@ fn five() -> u64 {
     5
 }
 
-/// Something that the log has to show: exactly one of `line`, `order` and `never`.
+/// Something that the log has to show: exactly one of `line`, `order` and `never`; or `source`,
+/// for what no run shows.
 ///
 /// In the patterns, `{n}` is the run's number, which nobody knows beforehand.
 #[derive(Deserialize)]
@@ -81,6 +82,9 @@ pub struct Want {
     pub order: Vec<String>,
     /// No line may match.
     pub never: Option<String>,
+    /// A file of the step has to match, without its comments, as one line. For the order of
+    /// accesses that a machine of this kind keeps anyway, or that takes a race to be seen.
+    pub source: Option<String>,
     /// If it is not so: what that means, and where to look.
     #[serde(rename = "else")]
     pub otherwise: String,
@@ -243,9 +247,10 @@ impl Step {
             let patterns = want.patterns();
             let kinds = usize::from(want.line.is_some())
                 + usize::from(want.never.is_some())
+                + usize::from(want.source.is_some())
                 + usize::from(!want.order.is_empty());
             if kinds != 1 {
-                return Err(format!("`{}`: one of line, order and never", want.what));
+                return Err(format!("`{}`: one of line, order, never and source", want.what));
             }
             for pattern in patterns {
                 Regex::new(&pattern.replace("{n}", "1")).map_err(|e| e.to_string())?;
@@ -266,7 +271,7 @@ impl Step {
 impl Want {
     /// All that is looked for.
     pub fn patterns(&self) -> Vec<&str> {
-        let single = self.line.iter().chain(&self.never).chain(&self.order);
+        let single = self.line.iter().chain(&self.never).chain(&self.source).chain(&self.order);
         single.map(String::as_str).collect()
     }
 }
@@ -348,7 +353,7 @@ fn b() -> Result {
             ("answer = 'b'", "answer = 'c'", "none of the 2 choices"),
             ("points = 10", "points = 0", "needs points"),
             ("n={n}", "n=1", "the run's number"),
-            ("line = ", "never = 'x'\nline = ", "one of line, order and never"),
+            ("line = ", "never = 'x'\nline = ", "one of line, order, never and source"),
             ("done n={n}$", "( n={n}", "unclosed group"),
             ("title = 'first'", "titel = 'first'", "titel"),
             ("[[wrong]]", "[[x]]", "x"),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::exercise::Step;
 use super::judge::{Ended, Outcome, SKIPPED, judge};
+use super::tree::Files;
 use crate::say::Result;
 use crate::session::{Session, lines_of};
 use crate::stage::Stage;
@@ -31,6 +32,8 @@ pub struct Part<'a> {
     pub stage: &'a Stage,
     /// Stands in front of the modules' names.
     pub prefix: &'a str,
+    /// The learner's files.
+    pub files: &'a Files,
     /// The steps that run.
     pub steps: Vec<&'a Step>,
     /// The run's number.
@@ -92,6 +95,6 @@ impl Part<'_> {
             End::Hung => Ended::Badly("the guest hung"),
             _ => Ended::Badly("the guest ended"),
         };
-        Ok(judge(step, lines_of(&boot.lines, &name), self.n, contract.as_ref(), &ended))
+        Ok(judge(step, self.files, lines_of(&boot.lines, &name), self.n, contract.as_ref(), &ended))
     }
 }

@@ -5,6 +5,7 @@
 use regex::Regex;
 
 use super::exercise::{Lab, Step, Want};
+use super::tree::Files;
 use crate::trace::check::check;
 use crate::trace::contract::Contract;
 use crate::trace::splat;
@@ -74,9 +75,10 @@ pub enum Ended<'a> {
     Badly(&'a str),
 }
 
-/// Judges a step by its part of the log. `n` is the run's number.
+/// Judges a step by its part of the log, and by the learner's files. `n` is the run's number.
 pub fn judge(
     step: &Step,
+    files: &Files,
     lines: &[String],
     n: u32,
     contract: Option<&Contract>,
@@ -108,7 +110,10 @@ pub fn judge(
             cause: true,
         });
     }
-    findings.extend(step.want.iter().map(|want| finding(want, lines, n)));
+    findings.extend(step.want.iter().map(|want| match &want.source {
+        Some(pattern) => written(want, pattern, step, files),
+        None => finding(want, lines, n),
+    }));
     if let Some(contract) = contract {
         findings.push(promise(contract, lines));
     }
@@ -153,6 +158,25 @@ fn finding(want: &Want, lines: &[String], n: u32) -> Finding {
         }
     }
     of(Mark::Good, vec![])
+}
+
+/// What stands in the source, which may not show in any run.
+fn written(want: &Want, pattern: &str, step: &Step, files: &Files) -> Finding {
+    let of_step = step.replace.iter().filter_map(|replace| files.get(&replace.file));
+    let good = Regex::new(pattern).is_ok_and(|regex| {
+        let mut texts = of_step.map(|text| {
+            let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+            code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+        });
+        texts.any(|text| regex.is_match(&text))
+    });
+    Finding {
+        mark: if good { Mark::Good } else { Mark::Bad },
+        what: format!("{} (as it is written)", want.what),
+        context: vec![],
+        means: if good { String::new() } else { want.otherwise.trim().to_owned() },
+        cause: false,
+    }
 }
 
 fn promise(contract: &Contract, lines: &[String]) -> Finding {
@@ -227,7 +251,7 @@ mod tests {
     const ORDER: &str = "what = 'w'\norder = ['first', 'second n={n}']\nelse = 'no'";
 
     fn judged(want: &str, log: &str) -> Vec<Mark> {
-        marks(&judge(&step(want), &lines(log), 7, None, &Ended::Well))
+        marks(&judge(&step(want), &Files::new(), &lines(log), 7, None, &Ended::Well))
     }
 
     #[test]
@@ -248,23 +272,46 @@ mod tests {
     }
 
     #[test]
+    fn what_no_run_shows_is_looked_for_in_the_source_without_its_comments() {
+        let want = "what = 'w'\nsource = 'fn one.* two\\(Release\\)'\nelse = 'no'";
+        let good = |text: &str| {
+            let files = Files::from([("m.rs".into(), text.into()), ("n.rs".into(), GOOD.into())]);
+            judge(&step(want), &files, &[], 7, None, &Ended::Well).good()
+        };
+        const GOOD: &str = "fn one() {\n    // Why.\n    two(Release)\n}\n";
+        assert!(good(GOOD) && good(&GOOD.replace('\n', "  \n")));
+        assert!(!good("fn one() {\n    // two(Release)\n    two(Relaxed)\n}\n"));
+    }
+
+    #[test]
     fn complaints_failures_and_an_early_end_are_bad() {
         let log = |more: &str| format!("m: [x] done n=7\n{more}");
         let bad = [Mark::Bad, Mark::Good];
         assert_eq!(judged(LINE, &log("[    1.0] BUG: scheduling while atomic: a/1/0x2")), bad);
         assert_eq!(judged(LINE, &log("[    1.0] guest: FAIL insmod m: no")), bad);
         let ended = Ended::Badly("the guest hung");
-        assert_eq!(marks(&judge(&step(LINE), &lines(&log("")), 7, None, &ended)), bad);
+        assert_eq!(
+            marks(&judge(&step(LINE), &Files::new(), &lines(&log("")), 7, None, &ended)),
+            bad
+        );
         let meant = Step { splats: vec!["schedule-in-atomic".into()], ..step(LINE) };
         let log = lines(&log("BUG: scheduling while atomic: a/1/0x2"));
-        assert!(judge(&meant, &log, 7, None, &Ended::Well).good());
+        assert!(judge(&meant, &Files::new(), &log, 7, None, &Ended::Well).good());
     }
 
     #[test]
     fn a_step_that_did_not_run_waits() {
-        let skipped = judge(&step(LINE), &lines("[ 1.0] guest: skipped"), 7, None, &Ended::Well);
+        let skipped = judge(
+            &step(LINE),
+            &Files::new(),
+            &lines("[ 1.0] guest: skipped"),
+            7,
+            None,
+            &Ended::Well,
+        );
         assert!(matches!(skipped, Outcome::Waits) && !skipped.good());
-        let never = judge(&step(LINE), &[], 7, None, &Ended::Badly("the guest hung"));
+        let never =
+            judge(&step(LINE), &Files::new(), &[], 7, None, &Ended::Badly("the guest hung"));
         assert!(matches!(never, Outcome::Waits));
     }
 
@@ -273,7 +320,7 @@ mod tests {
         let lab = Lab { steps: (0..3).map(|_| step(LINE)).collect() };
         let outcome = |good: bool| {
             let log = if good { "done n=7" } else { "" };
-            judge(&step(LINE), &lines(log), 7, None, &Ended::Well)
+            judge(&step(LINE), &Files::new(), &lines(log), 7, None, &Ended::Well)
         };
         let points = |good: [bool; 3]| points(&lab, &good.map(outcome));
         assert_eq!(points([true, true, true]), 30);

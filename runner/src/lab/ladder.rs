@@ -152,7 +152,8 @@ impl<'a> Rung<'a> {
     }
 
     fn part<'b>(&'b self, stage: &'b Stage) -> Part<'b> {
-        Part { stage, prefix: &self.prefix, steps: self.steps.clone(), n: self.n }
+        let (prefix, files) = (&self.prefix, &self.files);
+        Part { stage, prefix, files, steps: self.steps.clone(), n: self.n }
     }
 }
 
