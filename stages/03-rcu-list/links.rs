@@ -106,6 +106,7 @@ impl Links {
     /// - `new` must be valid, and be the caller's alone: nobody has found it, or a grace period
     ///   has passed since it was unlinked. What it holds must be initialised.
     pub(crate) unsafe fn publish(new: *mut Links, prev: *mut Links) {
+        // ANCHOR: publish-body
         // SAFETY: They are valid by the safety requirements, and so is what is behind `prev`, by
         // the type invariants.
         let (this, before) = unsafe { (&*new, &*prev) };
@@ -136,6 +137,7 @@ impl Links {
         // Readers never use it.
         // SAFETY: As above.
         unsafe { &*next }.prev.store(new, Relaxed);
+        // ANCHOR_END: publish-body
     }
     // ANCHOR_END: publish
 
@@ -147,6 +149,7 @@ impl Links {
     /// `this` must be in a list, not be its head, and no other call may run for that list. It must
     /// not be freed, nor be linked again, before a grace period has passed.
     pub(crate) unsafe fn unlink(this: *mut Links) {
+        // ANCHOR: unlink-body
         // SAFETY: It is valid, and so are its neighbours, by the type invariants.
         let node = unsafe { &*this };
         let (next, prev) = (node.next.load(Relaxed), node.prev.load(Relaxed));
@@ -186,6 +189,7 @@ impl Links {
         //                                        frees `this`, or links it again
         node.prev.store(POISON, Relaxed);
         // ANCHOR_END: unlink-stores
+        // ANCHOR_END: unlink-body
     }
     // ANCHOR_END: unlink
 
@@ -197,6 +201,7 @@ impl Links {
     ///
     /// As for [`Links::unlink`] of `old` and [`Links::publish`] of `new`.
     pub(crate) unsafe fn replace(old: *mut Links, new: *mut Links) {
+        // ANCHOR: replace-body
         // SAFETY: They are valid by the safety requirements, and the neighbours of `old` by the
         // type invariants.
         let (gone, this) = unsafe { (&*old, &*new) };
@@ -216,6 +221,7 @@ impl Links {
         behind.prev.store(new, Relaxed);
         // As in `unlink()`: `old` still leads to `next`.
         gone.prev.store(POISON, Relaxed);
+        // ANCHOR_END: replace-body
     }
     // ANCHOR_END: replace
 

@@ -638,6 +638,7 @@ where
     /// The cursor goes on with what was behind it.
     #[doc(alias = "list_del_rcu")]
     pub fn remove(self) -> core::result::Result<RetiredNode<T, D>, Self> {
+        // ANCHOR: remove-body
         if !self.list.charge() {
             return Err(self);
         }
@@ -650,6 +651,7 @@ where
         // SAFETY: By the invariants of the list it is such a node. Readers do not find it any
         // more, and it was charged for.
         Ok(unsafe { RetiredNode::new(Entry::node(self.links)) })
+        // ANCHOR_END: remove-body
     }
     // ANCHOR_END: remove
 

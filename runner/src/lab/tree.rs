@@ -193,10 +193,10 @@ impl Tree<'_> {
                     texts.insert(name.clone(), text.clone());
                 }
             }
+            let exercises = sources(&other.dir.join("exercises"));
+            names.extend(exercises.iter().map(|name| format!("exercises/{name}")));
             if other.number == self.stage.number {
                 texts.insert("Kbuild".into(), self.kbuild()?);
-                let own = sources(&other.dir.join("exercises"));
-                names.extend(own.iter().map(|name| format!("exercises/{name}")));
             }
             for name in names {
                 let file = other.dir.join(&name);
