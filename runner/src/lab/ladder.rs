@@ -28,7 +28,7 @@ use crate::paths::{Paths, make_dir, read, write};
 use crate::say::{Result, Times, problem};
 use crate::session::Session;
 use crate::stage::Stage;
-use crate::vm::{Boot, Machine, Plan, session_limit};
+use crate::vm::{Boot, End, Machine, Plan, session_limit};
 
 /// A tree of the ladder.
 struct Rung<'a> {
@@ -241,6 +241,10 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
         console: &console,
     };
     let boot = machine.boot(&plan, &mut |_| ())?;
+    if boot.end == End::NeverBooted {
+        // That says nothing of any step.
+        boot.finished()?;
+    }
     Ok((built.said, boot))
 }
 

@@ -134,7 +134,7 @@ impl Review {
     /// What stands above the new file's lines.
     fn head(&self, stage: &Stage, lines: usize) -> Vec<String> {
         let path = format!("stages/{}/{}", stage.folder, self.file);
-        let mut head = vec![format!("Subject: [PATCH] {}: {}", self.module, self.title)];
+        let mut head = vec![format!("Subject: [PATCH 1/2] {}: {}", self.module, self.title)];
         head.push(String::new());
         head.extend(self.message.trim().lines().map(str::to_owned));
         head.push("---".into());

@@ -238,6 +238,8 @@ fn limit(n: u32) -> Result {
 /// What the reader says.
 struct Reader {
     inside: Atomic<bool>,
+    /// What the updater says: it is about to wait.
+    waits: Atomic<bool>,
     left: Atomic<bool>,
 }
 
@@ -252,6 +254,7 @@ fn synchronize(n: u32) -> Result {
     let reader = Arc::new(
         Reader {
             inside: Atomic::new(false),
+            waits: Atomic::new(false),
             left: Atomic::new(false),
         },
         GFP_KERNEL,
@@ -260,6 +263,8 @@ fn synchronize(n: u32) -> Result {
     let thread = KThread::spawn(c"lab-reader", move |_| {
         let guard = kernel_rcu::read_lock();
         r.inside.store(true, Release);
+        // However slow the machine is, it is inside when the updater begins to wait.
+        spin(Delta::from_secs(10), || r.waits.load(Acquire));
         spin(Delta::from_millis(500), || false);
         r.left.store(true, Release);
         drop(guard);
@@ -270,6 +275,7 @@ fn synchronize(n: u32) -> Result {
     let old = just_retired::<InCallback>(1)?;
     let drops = DROPS.load(Relaxed);
     let period = GracePeriod::begin();
+    reader.waits.store(true, Release);
     let back = old.synchronize();
     pr_info!(
         "[probe] waited: reader_left={} grace_period={} n={n}\n",

@@ -34,6 +34,9 @@ struct Old<T> {
     cookie: c_ulong,
 }
 
+/// So many old notices may wait.
+const MAX_OLD: usize = 64;
+
 /// The board. There is always a notice on it.
 #[pin_data(PinnedDrop)]
 pub struct Board<T> {
@@ -79,9 +82,23 @@ impl<T> Board<T> {
         // ANCHOR_END: allocation
     }
 
-    /// Puts up another notice. If it fails, the old one is still up.
+    /// Puts up another notice. If it fails, the old one is still up: [`EAGAIN`] if too many old ones
+    /// wait.
     pub fn post(&self, text: T) -> Result {
         let mut old = self.old.lock();
+
+        old.retain(|old| {
+            // SAFETY: It may be called anywhere, and takes any number.
+            let is_over = unsafe { bindings::poll_state_synchronize_rcu(old.cookie) };
+            if is_over {
+                // SAFETY: It was a `KBox`, and its readers have left.
+                drop(unsafe { KBox::from_raw(old.notice) });
+            }
+            !is_over
+        });
+        if old.len() >= MAX_OLD {
+            return Err(EAGAIN);
+        }
 
         // ANCHOR: all-memory-first
         old.reserve(1, GFP_KERNEL)?;
@@ -102,16 +119,6 @@ impl<T> Board<T> {
         };
         // There is room for it.
         let _ = old.push_within_capacity(before);
-
-        old.retain(|old| {
-            // SAFETY: It may be called anywhere, and takes any number.
-            let is_over = unsafe { bindings::poll_state_synchronize_rcu(old.cookie) };
-            if is_over {
-                // SAFETY: It was a `KBox`, and its readers have left.
-                drop(unsafe { KBox::from_raw(old.notice) });
-            }
-            !is_over
-        });
         Ok(())
     }
 }
