@@ -5,10 +5,11 @@
 //! Whether somebody is in a critical section, and whether somebody has waited, is asked from the
 //! kernel itself: a grace period that was started by a probe is over, or it is not.
 
+use core::arch::asm;
+
 use kernel::{
     bindings,
     prelude::*,
-    processor::cpu_relax,
     time::{
         delay::fsleep,
         Delta,
@@ -52,11 +53,19 @@ pub(crate) fn a_while() -> Delta {
     Delta::from_millis((begin.elapsed().as_millis() * 4).clamp(150, 1500))
 }
 
+/// Lets this CPU rest until its next interrupt, such as the timer's. The thread keeps it: this is no
+/// sleep, and may be done in a critical section. Nor does it cost the host a CPU, as a loop would.
+pub(crate) fn rest() {
+    // SAFETY: Interrupts are enabled in threads, except where somebody disables them, which nobody
+    // here does.
+    unsafe { asm!("hlt", options(nomem, nostack)) };
+}
+
 /// Waits for something without sleeping, and says whether it came.
 pub(crate) fn spin(span: Delta, condition: impl Fn() -> bool) -> bool {
     let begin = Instant::<Monotonic>::now();
     while begin.elapsed() < span && !condition() {
-        cpu_relax();
+        rest();
     }
     condition()
 }
