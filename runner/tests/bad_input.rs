@@ -429,6 +429,7 @@ fn a_lab_loses_nothing_of_the_learner_s() {
     failed_and_said(&run(&["stage-1", "watch"], &[]), &["no work for stage 1"]);
     failed_and_said(&run(&["stage-1", "run"], &[("WORK", "1")]), &["no work for stage 1"]);
     failed_and_said(&run(&["stage-1", "lab"], &[("FROM", "99")]), &["FROM=99", "a number"]);
+    failed_and_said(&run(&["stage-1", "review"], &[]), &["stage 1 has nothing to review"]);
     assert!(!here.join("work").exists());
     says(
         run(&["stage-1", "lab"], &[]),
