@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # leaks.sh begin|middle|end: what the modules left behind in between.
+# leaks.sh again: another begin, right behind an end.
 #
 # With kmemleak, `end` asks for unreferenced objects.  Without it, each prints
 # the objects that each slab cache has; the runner compares.
@@ -8,7 +9,7 @@ kmemleak=/sys/kernel/debug/kmemleak
 
 if [ -e $kmemleak ]; then
 	case $1 in
-	begin) echo clear > $kmemleak ;;
+	begin | again) echo clear > $kmemleak ;;
 	end)
 		# An object is suspected only when it is older than five seconds and
 		# two scans find no pointer to it.
@@ -20,7 +21,7 @@ if [ -e $kmemleak ]; then
 		head -n 40 $kmemleak | while read -r line; do say "kmemleak: $line"; done
 		;;
 	esac
-else
+elif [ "$1" != again ]; then
 	# What is freed after a grace period comes late: kvfree_rcu() gathers it for
 	# some seconds.
 	sleep 8

@@ -73,10 +73,10 @@ impl Tally {
         self.count(name.as_ref(), result);
     }
 
-    /// Runs jobs side by side, as many as there are cores: a VM waits more than it works.
+    /// Runs jobs side by side, one more than there are cores: a VM waits at times.
     /// Their results come in the order of the jobs; the last of each says how long all took.
     fn side_by_side(&mut self, jobs: Vec<Job<'_>>) -> Result<()> {
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4)) + 1;
         let jobs = Mutex::new(jobs.into_iter().enumerate());
         let next = || jobs.lock().unwrap_or_else(|e| e.into_inner()).next();
         let (send, receive) = mpsc::channel();

@@ -161,7 +161,7 @@ fn modules(
         Ok(())
     });
     if let Some(leaky) = &leaky {
-        session.section("leaky-begin", "", "leaks.sh begin");
+        session.section("leaky-begin", "", "leaks.sh again");
         session.section("leaky-1", "", leaky);
         session.section("leaky-middle", "", "leaks.sh middle");
         session.section("leaky-2", "", leaky);
@@ -221,13 +221,13 @@ fn modules(
             built.and_then(|()| breaks::checked(case, &boot))
         });
     }
-    tally.check("nothing leaked", || match leaks(&boot, &ready.kernel, "leaks")? {
+    tally.check("nothing leaked", || match leaks(&boot, &ready.kernel, "leaks-begin", "leaks")? {
         found if found.is_empty() => Ok(()),
         found => Err(problem("memory was not freed", found, "")),
     });
     if leaky.is_some() {
         tally.check("the leaky variant is caught", || {
-            match leaks(&boot, &ready.kernel, "leaky")? {
+            match leaks(&boot, &ready.kernel, "leaks-end", "leaky")? {
                 found if found.is_empty() => Err(problem("a leak was not found", "", "")),
                 _ => Ok(()),
             }
@@ -292,8 +292,8 @@ fn moments(story: f64, count: usize) -> Vec<String> {
         .collect()
 }
 
-/// What the leak check of guest/leaks.sh found between `NAME-begin` and `NAME-end`.
-fn leaks(boot: &Boot, kernel: &Kernel, name: &str) -> Result<String> {
+/// What the leak check of guest/leaks.sh found from the section `begin` to `NAME-end`.
+fn leaks(boot: &Boot, kernel: &Kernel, begin: &str, name: &str) -> Result<String> {
     let end = lines_of(&boot.lines, &format!("{name}-end"));
     let nothing = || problem("the leak check has no result", "", "no result is a failure");
     if kernel.has("DEBUG_KMEMLEAK") {
@@ -305,8 +305,8 @@ fn leaks(boot: &Boot, kernel: &Kernel, name: &str) -> Result<String> {
             _ => Ok(end.join("\n")),
         };
     }
-    let part = |part| slabs(lines_of(&boot.lines, &format!("{name}-{part}")));
-    let (before, middle, after) = (part("begin"), part("middle"), slabs(end));
+    let part = |name: &str| slabs(lines_of(&boot.lines, name));
+    let (before, middle, after) = (part(begin), part(&format!("{name}-middle")), slabs(end));
     if before.is_empty() || middle.is_empty() || after.is_empty() {
         return Err(nothing());
     }
