@@ -190,6 +190,10 @@ pub fn timeline(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
     let dir = PathBuf::from(dir);
     let dmesg = std::fs::read_to_string(dir.join("last.dmesg")).map_err(|_| no_run())?;
     let timeline = draw(stage, stage.module()?, &dmesg);
+    if timeline.lanes.is_empty() {
+        step("(Of this module's log no timeline is drawn.)");
+        return Ok(());
+    }
     step(text(&timeline, terminal_width()));
     let picture = dir.join("timeline.svg");
     write(&picture, svg(&timeline))?;
