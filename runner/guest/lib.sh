@@ -42,29 +42,33 @@ unload() {
 	fi
 }
 
-# seen PATTERN: has a line of the kernel's log since the section's begin matched?
-seen() { dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -q -e "$1"; }
+# section_log: the kernel's log since the section's begin.
+section_log() { dmesg | sed -n "/guest: begin $SECTION\$/,\$p"; }
+
+# seen PATTERN: has a line of it matched?
+seen() { section_log | grep -q -e "$1"; }
 
 # wait_for PATTERN: until such a line is seen.  There is no limit here: the runner
 # has one, and knows what to say.
 wait_for() { until seen "$1"; do sleep 0.05; done; }
 
-# await SECONDS PATTERN: the same, but not for longer than that; a slow machine
-# has more time, since each look takes longer there.  And looks cost: so few.
-await() {
+# within SECONDS COMMAND ...: until it succeeds, but not for longer than that; a slow
+# machine has more time, since each look takes longer there.  And looks cost: so few.
+within() {
 	local looks=$(($1 * 5))
-	until seen "$2"; do
+	shift
+	until "$@"; do
 		looks=$((looks - 1))
 		[ $looks -gt 0 ] || return 1
 		sleep 0.2
 	done
 }
 
+# await SECONDS PATTERN: wait_for, but not for longer than that.
+await() { within "$1" seen "$2"; }
+
 # before FIRST SECOND: did a line that matches the one come before one for the other?
-before() {
-	dmesg | sed -n "/guest: begin $SECTION\$/,\$p" | grep -e "$1" -e "$2" | head -n 1 |
-		grep -q -e "$1"
-}
+before() { section_log | grep -e "$1" -e "$2" | head -n 1 | grep -q -e "$1"; }
 
 # again: what this section has shown does not count, as the machine was too slow for
 # it: its lines begin here.
@@ -86,15 +90,11 @@ state() {
 	done
 }
 
+# no_thread NAME: is there none of that name?
+no_thread() { [ -z "$(state "$1")" ]; }
+
 # gone NAME SECONDS: until there is no such thread any more, but not for longer.
-gone() {
-	local looks=$(($2 * 20))
-	while [ -n "$(state "$1")" ]; do
-		looks=$((looks - 1))
-		[ $looks -gt 0 ] || return 1
-		sleep 0.05
-	done
-}
+gone() { within "$2" no_thread "$1"; }
 
 # section NAME SCRIPT [ARG ...]: runs a script between two marks.
 section() {
