@@ -76,7 +76,7 @@ pub fn includes(paths: &Paths) -> Result<usize> {
                 let file = page.parent().unwrap_or(&page).join(&include[1]);
                 let anchor = include.get(2).map(|a| a.as_str());
                 if let Err(why) = included(&file, anchor) {
-                    let page = page.strip_prefix(&paths.root).unwrap_or(&page).display();
+                    let page = paths.shown(&page);
                     wrong.push(format!("{page}:{}: {why}", number + 1));
                 }
             }
@@ -121,7 +121,7 @@ pub fn blocks(paths: &Paths) -> Result<usize> {
             count += 1;
             let body = lines.by_ref().take_while(|(_, line)| !line.trim_start().starts_with("```"));
             if body.filter(|(_, line)| !line.trim().is_empty()).any(|(_, l)| !INCLUDE.is_match(l)) {
-                let page = page.strip_prefix(&paths.root).unwrap_or(&page).display();
+                let page = paths.shown(&page);
                 wrong.push(format!("{page}:{}", number + 1));
             }
         }
@@ -143,7 +143,7 @@ pub fn anchors(paths: &Paths) -> Result<usize> {
         for name in names {
             count += 1;
             if let Err(why) = region(&text, name) {
-                let file = file.strip_prefix(&paths.root).unwrap_or(&file).display();
+                let file = paths.shown(&file);
                 wrong.push(format!("{file}: {why}"));
             }
         }
@@ -164,7 +164,7 @@ pub fn commands(paths: &Paths) -> Result<usize> {
             let words = command.split('#').next().unwrap_or_default().split_whitespace().skip(1);
             let words: Vec<_> = words.filter(|w| !w.contains('=')).map(str::to_owned).collect();
             if let Err(why) = goals::known(paths, &words) {
-                let page = page.strip_prefix(&paths.root).unwrap_or(&page).display();
+                let page = paths.shown(&page);
                 wrong.push(format!("{page}:{number}: `{command}`: {why}"));
             }
         }

@@ -107,7 +107,25 @@ impl Case<'_> {
         format!("{}/{}-{}", self.kind, self.stage.folder, self.name)
     }
 
-    /// Builds it, and gives a session a section of it.
+    /// Builds it, and puts its modules into a session, in a folder of its name; gives the one
+    /// that it is about.
+    pub fn put(
+        &self,
+        paths: &Paths,
+        kernel: &Kernel,
+        toolchain: &Toolchain,
+        session: &Session,
+    ) -> Result<&str> {
+        let &Self { stage, name, variant, .. } = self;
+        let module = stage.module_named(variant.module.as_deref())?;
+        let tree = variant.make(paths, stage, &self.place())?;
+        let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
+        let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
+        session.add_modules(stage, &built, name)?;
+        Ok(module)
+    }
+
+    /// The same, and gives the session a section of it.
     pub fn add(
         &self,
         paths: &Paths,
@@ -116,11 +134,7 @@ impl Case<'_> {
         session: &mut Session,
     ) -> Result<()> {
         let &Self { stage, name, variant, .. } = self;
-        let module = stage.module_named(variant.module.as_deref())?;
-        let tree = variant.make(paths, stage, &self.place())?;
-        let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
-        let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
-        session.add_modules(stage, &built, name)?;
+        let module = self.put(paths, kernel, toolchain, session)?;
         let script = match &variant.script {
             Some(text) => {
                 session.write(&format!("{name}/variant.sh"), text)?;
@@ -390,8 +404,7 @@ pub fn refused(
     let said = said.split_once('\n').map_or("", |(_, rest)| rest);
     // Nor the one that the compiler itself lies in.
     let said = SYSROOT.replace_all(said, "");
-    let tree = tree.strip_prefix(&paths.root).unwrap_or(&tree).display().to_string();
-    let said = said.replace(&format!("{tree}/"), "");
+    let said = said.replace(&format!("{}/", paths.shown(&tree)), "");
     Ok(match std::fs::read_link(kernel.dir.join("source")) {
         Ok(source) => said.replace(&format!("{}/", source.display()), ""),
         Err(_) => said,

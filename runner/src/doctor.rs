@@ -17,7 +17,7 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
     step(format!(
         "machine    {}, {} CPUs, {} MB of memory",
         host.name,
-        std::thread::available_parallelism().map_or(0, |n| n.get()),
+        tools::cores(),
         memory_mb()
     ));
     if host.family == Family::Other {

@@ -4,7 +4,7 @@
 //!
 //! Each file says in its header what has to come of it, as the kernel's do: `* Result: Never`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::kernel::{Flavour, Kernel};
@@ -16,36 +16,37 @@ use crate::tools;
 /// `make litmus`
 pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     let files = files(paths)?;
-    for file in &files {
-        wanted(&read(file)?).map_err(|why| problem(shown(paths, file), why, ""))?;
+    let mut tests = vec![];
+    for file in files {
+        let wanted = wanted(&read(&file)?).map_err(|why| problem(paths.shown(&file), why, ""))?;
+        tests.push((file, wanted));
     }
     let Some(herd) = tools::find("herd7") else {
         step(format!(
             "herd7 is not installed: {} litmus tests were read, and NONE was checked.\n\
              It is part of herdtools7, from OCaml's package manager: opam install herdtools7",
-            files.len()
+            tests.len()
         ));
         return Ok(());
     };
     let (kernel, _) = Kernel::get(paths, Flavour::Fast, times)?;
     let model = kernel.dir.join("source/tools/memory-model");
     let mut failed = 0;
-    for file in &files {
-        let wanted = wanted(&read(file)?).unwrap_or_default();
+    for (file, wanted) in &tests {
         let mut command = Command::new(&herd);
         command.args(["-conf", "linux-kernel.cfg"]).arg(file).current_dir(&model);
         let out = command.stdin(Stdio::null()).output().doing(|| "run herd7".into())?;
         let said = String::from_utf8_lossy(&out.stdout);
         let seen = observed(&said).unwrap_or("nothing");
-        let good = seen == wanted;
+        let good = seen == *wanted;
         failed += usize::from(!good);
         let mark = if good { "ok    " } else { "FAILED" };
-        step(format!("  {mark}  {}: {seen}, wanted {wanted}", shown(paths, file)));
+        step(format!("  {mark}  {}: {seen}, wanted {wanted}", paths.shown(file)));
         if !good {
             step(said.into_owned() + &String::from_utf8_lossy(&out.stderr));
         }
     }
-    step(format!("\n{} litmus tests, {failed} failed", files.len()));
+    step(format!("\n{} litmus tests, {failed} failed", tests.len()));
     match failed {
         0 => Ok(()),
         _ => Err(problem("a litmus test failed", "", "each FAILED above says what herd7 saw")),
@@ -67,10 +68,6 @@ fn files(paths: &Paths) -> Result<Vec<PathBuf>> {
         true => Err(problem("there is no litmus test here", "", "")),
         false => Ok(files),
     }
-}
-
-fn shown(paths: &Paths, file: &Path) -> String {
-    file.strip_prefix(&paths.root).unwrap_or(file).display().to_string()
 }
 
 /// What the header wants.
@@ -110,7 +107,7 @@ mod tests {
 
     #[test]
     fn each_litmus_test_of_the_stages_says_what_it_wants() {
-        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../stages");
+        let stages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../stages");
         let mut count = 0;
         for stage in std::fs::read_dir(stages).unwrap().flatten() {
             for file in std::fs::read_dir(stage.path().join("litmus")).into_iter().flatten() {

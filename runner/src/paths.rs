@@ -51,6 +51,11 @@ impl Paths {
         Ok(Self { build: root.join("build"), root, cache })
     }
 
+    /// A file's name for the screen: from the checkout on, if it is in there.
+    pub fn shown(&self, file: &Path) -> String {
+        file.strip_prefix(&self.root).unwrap_or(file).display().to_string()
+    }
+
     /// A folder below `build/`, made if it is not there.
     pub fn build_dir(&self, below: &str) -> Result<PathBuf> {
         make_dir(self.build.join(below))

@@ -3,7 +3,7 @@
 //! A stage's verbs: build, run, shell, timeline, bless.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::breaks;
@@ -55,8 +55,7 @@ pub fn build(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let ready = ready(paths, stage, Flavour::wanted()?, times)?;
     for module in &stage.about.modules {
         let ko = ready.built.ko(module)?;
-        let ko = ko.strip_prefix(&paths.root).unwrap_or(&ko);
-        step(format!("built {} for Linux {}", ko.display(), ready.kernel.release));
+        step(format!("built {} for Linux {}", paths.shown(&ko), ready.kernel.release));
     }
     step(format!(
         "next: `make stage-{} run` loads it in a VM.  Do not load it on this machine: it may crash it.",
@@ -160,7 +159,7 @@ pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
             "\nVERDICT: good.  Each of the {} lines is where {} wants it, the kernel did not complain,\n\
              and the module was loaded and unloaded twice.\n",
             log::events(&verdict::parse(story)).len(),
-            shown(paths, &stage.file(wanted.module, "expected.trace")),
+            paths.shown(&stage.file(wanted.module, "expected.trace")),
         ));
     } else {
         step(
@@ -172,7 +171,7 @@ pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         dir.display().to_string(),
     )?;
     timeline(paths, stage, times)?;
-    step(format!("\nthe whole console: {}", shown(paths, &boot.console)));
+    step(format!("\nthe whole console: {}", paths.shown(&boot.console)));
     Ok(())
 }
 
@@ -197,7 +196,7 @@ pub fn timeline(paths: &Paths, stage: &Stage, _: &mut Times) -> Result<()> {
     step(text(&timeline, terminal_width()));
     let picture = dir.join("timeline.svg");
     write(&picture, svg(&timeline))?;
-    step(format!("\nas a picture: {}", shown(paths, &picture)));
+    step(format!("\nas a picture: {}", paths.shown(&picture)));
     Ok(())
 }
 
@@ -244,11 +243,11 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     );
     let file = stage.file(module, "recorded.dmesg");
     write(&file, stamp + &stage.recordable(&lines)?)?;
-    step(format!("recorded {} lines in {}", lines.len(), shown(paths, &file)));
+    step(format!("recorded {} lines in {}", lines.len(), paths.shown(&file)));
     if let Some(drawn) = recorded_picture(stage, module)? {
         let picture = stage.file(module, "recorded.svg");
         write(&picture, drawn)?;
-        step(format!("and their timeline in {}", shown(paths, &picture)));
+        step(format!("and their timeline in {}", paths.shown(&picture)));
     }
     Ok(())
 }
@@ -281,10 +280,6 @@ pub fn shell(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
 /// Where the output of runs goes.
 fn output(paths: &Paths, stage: &Stage, kernel: &Kernel) -> Result<PathBuf> {
     paths.build_dir(&format!("stage-{}/run-{}", stage.number, kernel.folder()))
-}
-
-fn shown(paths: &Paths, file: &Path) -> String {
-    file.strip_prefix(&paths.root).unwrap_or(file).display().to_string()
 }
 
 /// Columns of the terminal, or a usual number.

@@ -4,6 +4,8 @@
 //! script between two marks in the log, so that several checks share a boot
 //! and their lines can be told apart.
 
+use std::path::Path;
+
 use crate::module::Built;
 use crate::paths::{Paths, var};
 use crate::say::{Result, problem};
@@ -41,7 +43,7 @@ impl Session {
     /// Adds the modules that were built, in a folder of /workshop.
     pub fn add_modules(&self, stage: &Stage, built: &Built, folder: &str) -> Result<()> {
         for module in stage.about.modules.iter().filter(|module| built.has(module)) {
-            self.root.add(&built.ko(module)?, &format!("{folder}/{module}.ko"))?;
+            self.root.add(&built.ko(module)?, Path::new(folder).join(format!("{module}.ko")))?;
         }
         Ok(())
     }
@@ -56,7 +58,7 @@ impl Session {
     }
 
     /// Puts one more file into the guest's /workshop.
-    pub fn add(&self, file: &std::path::Path, name: &str) -> Result<()> {
+    pub fn add(&self, file: &Path, name: &str) -> Result<()> {
         self.root.add(file, name)
     }
 

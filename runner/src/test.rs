@@ -21,7 +21,7 @@ use crate::lab;
 use crate::paths::{Paths, var};
 use crate::say::{Result, Times, problem, seconds, step};
 use crate::stage::Stage;
-use crate::tools::{Need, ensure};
+use crate::tools::{Need, cores, ensure};
 
 /// What was counted so far.
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Tally {
     /// Runs jobs side by side, one more than there are cores: a VM waits at times.
     /// Their results come in the order of the jobs; the last of each says how long all took.
     fn side_by_side(&mut self, jobs: Vec<Job<'_>>) -> Result<()> {
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4)) + 1;
+        let workers = cores().min(4) + 1;
         let jobs = Mutex::new(jobs.into_iter().enumerate());
         let next = || jobs.lock().unwrap_or_else(|e| e.into_inner()).next();
         let (send, receive) = mpsc::channel();
@@ -166,9 +166,7 @@ impl Tally {
 /// `make test`, or of it the exercises of all stages: `make test C=exercises`
 pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     if var("C").as_deref() == Some("exercises") {
-        let mut tally = Tally::default();
-        labs(paths, &Stage::all(paths)?, &mut tally)?;
-        return tally.close();
+        return exercises(paths, &Stage::all(paths)?);
     }
     // First all that can take long, with its progress on the screen.
     let toolchain =
@@ -201,6 +199,13 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
     tally.close()
 }
 
+/// `C=exercises`
+fn exercises(paths: &Paths, stages: &[Stage]) -> Result<()> {
+    let mut tally = Tally::default();
+    labs(paths, stages, &mut tally)?;
+    tally.close()
+}
+
 /// The exercises of the stages that have some: while one waits for its guest, another is built.
 fn labs(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
     let with = || stages.iter().filter(|stage| stage.dir.join("exercises").is_dir());
@@ -222,11 +227,7 @@ fn labs(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
 pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     match var("C").as_deref() {
         None => {}
-        Some("exercises") => {
-            let mut tally = Tally::default();
-            labs(paths, std::slice::from_ref(stage), &mut tally)?;
-            return tally.close();
-        }
+        Some("exercises") => return exercises(paths, std::slice::from_ref(stage)),
         Some(name) => return stages::check(paths, stage, name, times),
     }
     let flavours = Flavour::all_wanted()?;

@@ -50,7 +50,7 @@ pub fn build(
         "`make doctor` shows whether a tool is missing",
     )?;
     config::check(&wanted, &read(&dir.join(".config"))?)?;
-    let jobs = format!("-j{}", std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let jobs = format!("-j{}", tools::cores());
     let progress =
         Progress::new(format!("building the {flavour} kernel, Linux {}", source.version));
     compile(
@@ -102,16 +102,16 @@ pub fn clean_environment(make: &mut Command) {
 /// Says what is about to happen before the first long build.
 fn announce(paths: &Paths, pin: &Pin, flavour: Flavour) {
     let cost = &pin.cost;
+    let mb = cost.mb(flavour) + cost.source_mb;
     step(format!(
         "There is no {flavour} kernel in {} yet: fetching Linux {} and building it once.\n\
-         This takes about 8 minutes on 2 cores and {} MB there; all of the workshop takes about 5 GB.\n\
+         This takes about 8 minutes on 2 cores and {mb} MB there; all of the workshop takes about 5 GB.\n\
          Ctrl-C is safe: the next run goes on where this one stopped.",
         paths.cache.display(),
         pin.series,
-        cost.mb(flavour) + cost.source_mb,
     ));
     let free = tools::free_bytes(&paths.cache).unwrap_or(u64::MAX) >> 20;
-    if free < cost.mb(flavour) + cost.source_mb {
+    if free < mb {
         note(format!("only {free} MB are free there; it may not be enough"));
     }
 }

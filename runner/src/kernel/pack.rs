@@ -64,7 +64,7 @@ pub fn make(paths: &Paths, times: &mut Times) -> Result<()> {
     step(format!(
         "{} ({mb} MB) has both kernels.  On another machine, which needs {rustc}:\n\n  make stage-1 run KERNEL_PACK=/path/to/{}\n\n\
          Once is enough: later runs find them in that user's cache.",
-        file.strip_prefix(&paths.root).unwrap_or(&file).display(),
+        paths.shown(&file),
         file.file_name().unwrap_or_default().to_string_lossy(),
     ));
     Ok(())

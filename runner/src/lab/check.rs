@@ -5,7 +5,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use super::exercise::{Lab, Question, Step, letter};
+use super::exercise::{Lab, Question, Step, letter, modules};
 use super::guest::{self, Part};
 use super::judge::{Finding, Mark, Outcome};
 use super::progress::{Progress, StageProgress, StepProgress};
@@ -152,10 +152,7 @@ fn run(
     times: &mut Times,
 ) -> Result<Vec<Outcome>> {
     let (kernel, toolchain) = Kernel::get(paths, Flavour::wanted()?, times)?;
-    let mut modules: Vec<_> =
-        lab.steps.iter().flat_map(|step| &step.modules).map(String::as_str).collect();
-    modules.sort_unstable();
-    modules.dedup();
+    let modules = modules(&lab.steps);
     let place = format!("lab/{}", stage.folder);
     let changed = work::overlay(paths, stage, &work.files, progress)?;
     let tree = Tree { stage, modules: &modules, looked_at: &[], prefix: "", changed: &changed };
@@ -348,10 +345,7 @@ pub fn work_stage(paths: &Paths, stage: &Stage) -> Result<Option<Stage>> {
     let dir: PathBuf = tree.make(paths, &paths.build.join(format!("work/{}", stage.folder)))?;
     // What goes with the modules is the stage's own.
     super::tree::copy_rest(&stage.dir, &dir)?;
-    Ok(Stage::all(paths)?
-        .into_iter()
-        .find(|s| s.number == stage.number)
-        .map(|own| Stage { dir, ..own }))
+    Ok(Some(Stage { dir, ..Stage::get(paths, &format!("stage-{}", stage.number))? }))
 }
 
 #[cfg(test)]

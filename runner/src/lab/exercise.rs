@@ -2,6 +2,7 @@
 
 //! The exercises of a stage: `exercises/N-name.toml`, one file a step, in order.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex::Regex;
@@ -212,6 +213,12 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// What some steps load, each once.
+pub fn modules<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<&'a str> {
+    let modules = steps.into_iter().flat_map(|step| &step.modules).map(String::as_str);
+    modules.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl Step {

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 
-use super::exercise::Step;
+use super::exercise::{Step, modules};
 use super::judge::{Ended, Outcome, SKIPPED, judge};
 use super::tree::Files;
 use crate::say::Result;
@@ -44,10 +44,7 @@ impl Part<'_> {
     /// Puts the modules into the guest, and adds the sections; `dir` has the modules,
     /// those that belong to no tree are in `shared`.
     pub fn add(&self, session: &mut Session, dir: &Path, shared: &Path) -> Result<()> {
-        let mut modules: Vec<_> = self.steps.iter().flat_map(|step| &step.modules).collect();
-        modules.sort();
-        modules.dedup();
-        for module in modules {
+        for module in modules(self.steps.iter().copied()) {
             let (name, plain) = (format!("{}{module}.ko", self.prefix), format!("{module}.ko"));
             match dir.join(&name) {
                 ko if ko.exists() => session.add(&ko, &name)?,

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::check::QUIET;
-use super::exercise::{Lab, Step};
+use super::exercise::{Lab, Step, modules};
 use super::guest::{self, Part};
 use super::judge::{Mark, Outcome, points};
 use super::review::Review;
@@ -28,6 +28,7 @@ use crate::paths::{Paths, make_dir, read, write};
 use crate::say::{Result, Times, problem};
 use crate::session::Session;
 use crate::stage::Stage;
+use crate::tools::cores;
 use crate::vm::{Boot, End, Machine, Plan, session_limit};
 
 /// A tree of the ladder.
@@ -87,10 +88,11 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
         }
     }
 
+    let solved = tree::files(stage, &lab, |_| State::Solved)?;
     let review = Review::peek(stage)?;
     if let Some(review) = &review {
         for (name, changed) in ["mailed_", "mended_"].into_iter().zip(review.trees(stage)?) {
-            let mut files = tree::files(stage, &lab, |_| State::Solved)?;
+            let mut files = solved.clone();
             files.extend(changed);
             let mut rung = Rung::new(stage, name.into(), files, vec![])?;
             rung.looked_at.push(&review.module);
@@ -99,7 +101,6 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
     }
 
     let mut checked = vec![];
-    let solved = tree::files(stage, &lab, |_| State::Solved)?;
     checked
         .push(("with all steps solved it is the stage's own source".into(), same(stage, &solved)));
     let (said, boot) = run(paths, stage, &lab, &rungs)?;
@@ -112,11 +113,10 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
     ));
     checked.push(("the guest came to its end".into(), boot.finished()));
     let of = |rung: &Rung<'_>, step: &Step| rung.part(stage).outcome(step, &boot);
-    for from in 1..=count + 1 {
-        let files = tree::files(stage, &lab, from_step(from))?;
+    for (from, Rung { files, .. }) in (1..=count + 1).zip(&rungs) {
         let mut outcomes = vec![];
         for step in lab.steps.iter().take_while(|step| step.number <= from) {
-            let rung = &rungs[where_run[&of_step(stage, step, &files)?]];
+            let rung = &rungs[where_run[&of_step(stage, step, files)?]];
             outcomes.push(of(rung, step)?);
         }
         let wanted = lab.steps.iter().filter(|s| s.number < from).map(|s| s.points).sum();
@@ -139,12 +139,11 @@ pub fn climb(paths: &Paths, stage: &Stage) -> Result<Checked> {
 
 impl<'a> Rung<'a> {
     fn new(stage: &Stage, prefix: String, files: Files, steps: Vec<&'a Step>) -> Result<Self> {
-        let modules: BTreeSet<_> = steps.iter().flat_map(|step| &step.modules).collect();
         let mut made = vec![];
-        for module in modules {
+        for module in modules(steps.iter().copied()) {
             // The others are built once, for all trees.
             if !about(stage, module, &files)?.is_empty() {
-                made.push(module.as_str());
+                made.push(module);
             }
         }
         let n = guest::number();
@@ -190,13 +189,8 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     let place = format!("ladder/{}", stage.folder);
     let top = make_dir(paths.build.join(&place).join("trees"))?;
     let mut folders = String::from("# SPDX-License-Identifier: GPL-2.0\n");
-    let mut shared: Vec<&str> = vec![];
-    for module in lab.steps.iter().flat_map(|step| &step.modules) {
-        let of_no_tree = rungs.iter().all(|rung| !rung.made.contains(&module.as_str()));
-        if of_no_tree && !shared.contains(&module.as_str()) {
-            shared.push(module);
-        }
-    }
+    let mut shared = modules(&lab.steps);
+    shared.retain(|module| rungs.iter().all(|rung| !rung.made.contains(module)));
     let (none, no_files) = (vec![], Files::new());
     let trees = std::iter::once(("", &shared, &none, &no_files));
     let trees =
@@ -218,8 +212,7 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     if read(&kbuild).ok().as_ref() != Some(&folders) {
         write(&kbuild, &folders)?;
     }
-    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
-    let extra = [QUIET, &format!("-j{jobs}")];
+    let extra = [QUIET, &format!("-j{}", cores())];
     let built =
         module::build(paths, &kernel, &toolchain, &top, &format!("{place}/built"), None, &extra)?;
 

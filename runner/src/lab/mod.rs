@@ -199,8 +199,7 @@ pub fn reset(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
         return Ok(());
     }
     let place = work::put_away(paths, stage)?;
-    let place = place.strip_prefix(&paths.root).unwrap_or(&place).display();
-    step(format!("Your work is in {place} now.\n"));
+    step(format!("Your work is in {} now.\n", paths.shown(&place)));
     work::begin(paths, stage, &read, from)?;
     started(paths, stage, &read, from)
 }
@@ -249,10 +248,7 @@ pub fn progress(paths: &Paths, _: &mut Times) -> Result<()> {
 /// `make stage-N rust-analyzer`
 pub fn rust_analyzer(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let dir = work::dir(paths, stage);
-    if !work::is_there(paths, stage) {
-        let help = format!("make stage-{} lab", stage.number);
-        return Err(problem(format!("there is no work for stage {} yet", stage.number), "", help));
-    }
+    work::must_be_there(paths, stage)?;
     for earlier in Stage::all(paths)?.iter().filter(|s| s.number < stage.number) {
         work::lend(paths, earlier)?;
     }

@@ -30,6 +30,18 @@ pub fn is_there(paths: &Paths, stage: &Stage) -> bool {
     dir(paths, stage).is_dir() && !is_lent(paths, stage)
 }
 
+/// An error if there is none.
+pub fn must_be_there(paths: &Paths, stage: &Stage) -> Result<()> {
+    match is_there(paths, stage) {
+        true => Ok(()),
+        false => Err(problem(
+            format!("there is no work for stage {} yet", stage.number),
+            format!("It would be in work/{}.", stage.folder),
+            format!("make stage-{} lab", stage.number),
+        )),
+    }
+}
+
 /// Where a learner has no folder of an earlier stage, an editor finds the stage's own files.
 pub fn lend(paths: &Paths, stage: &Stage) -> Result<()> {
     let dir = dir(paths, stage);
@@ -53,13 +65,7 @@ impl Work {
     pub fn open(paths: &Paths, stage: &Stage, lab: &Lab, progress: &Progress) -> Result<Self> {
         let dir = dir(paths, stage);
         let n = stage.number;
-        if !is_there(paths, stage) {
-            return Err(problem(
-                format!("there is no work for stage {n} yet"),
-                format!("It would be in work/{}.", stage.folder),
-                format!("make stage-{n} lab"),
-            ));
-        }
+        must_be_there(paths, stage)?;
         let missing: Vec<_> = lab.files().into_iter().filter(|f| !dir.join(f).is_file()).collect();
         if !missing.is_empty() {
             return Err(problem(

@@ -24,11 +24,9 @@ use crate::vm::{Boot, Machine, Plan, session_limit};
 /// How often a stage's first module is unloaded at a random moment.
 const MOMENTS: usize = 2 * HALF;
 
-/// Half of that: between the two halves it is counted what is left behind.
+/// Half of that: between the two halves it is counted what is left behind.  The
+/// other modules are unloaded as often.
 const HALF: usize = 5;
-
-/// How often each of the other modules is.
-const OTHERS: usize = 3;
 
 /// The one of a stage's checks that is not booted by itself: a module that leaks
 /// some objects a load, which the leak check must find.
@@ -123,7 +121,7 @@ fn modules(
     let machine = Machine::get(paths, &ready.kernel, &mut times)?;
     let mut modules = vec![];
     for (i, name) in stage.about.modules.iter().enumerate() {
-        let moments = moments(stage.about.story, if i == 0 { MOMENTS } else { OTHERS });
+        let moments = moments(stage.about.story, if i == 0 { MOMENTS } else { HALF });
         tally.check(format!("{name}: there is a script, and a promise"), || {
             modules.push(Tested::get(stage, name, moments)?);
             Ok(())
@@ -272,12 +270,8 @@ fn add_leaky(
     if !breaks::made_for(&leaky)?.contains(&flavour) {
         return Ok(None);
     }
-    let module = stage.module_named(leaky.module.as_deref())?;
-    let place = format!("checks/{}-{LEAKS}", stage.folder);
-    let tree = leaky.make(paths, stage, &place)?;
-    let built =
-        module::build(paths, &ready.kernel, &ready.toolchain, &tree, &place, Some(module), &[])?;
-    session.add_modules(stage, &built, LEAKS)?;
+    let case = Case { stage, kind: CHECKS, name: LEAKS, variant: &leaky, flavour };
+    let module = case.put(paths, &ready.kernel, &ready.toolchain, session)?;
     Ok(Some(format!("from.sh {LEAKS} any-moment.sh {module}{}", " 0".repeat(HALF))))
 }
 

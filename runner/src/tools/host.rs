@@ -5,6 +5,11 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+/// CPUs that this program may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Distributions that share package names and a package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-pub use host::{Family, Host, find, free_bytes};
+pub use host::{Family, Host, cores, find, free_bytes};
 pub use install::{ensure, install_crates, installed_packages, virtme};
 pub use toolchain::{Toolchain, Version};
 

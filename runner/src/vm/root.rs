@@ -82,8 +82,8 @@ impl Root {
     }
 
     /// Puts a file into the guest's /workshop, or into the folder there that `name` has.
-    pub fn add(&self, file: &Path, name: &str) -> Result<()> {
-        let to = self.root.join("workshop").join(name.trim_start_matches('/'));
+    pub fn add(&self, file: &Path, name: impl AsRef<Path>) -> Result<()> {
+        let to = self.root.join("workshop").join(name);
         make_dir(to.with_file_name(""))?;
         fs::copy(file, to).doing(|| format!("copy {}", file.display()))?;
         Ok(())
