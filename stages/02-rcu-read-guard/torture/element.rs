@@ -14,7 +14,7 @@
 //! A reader that has found an element may see it at the age of 0 or 1, until its section ends. If
 //! it sees it older, a grace period has ended that did not wait for this reader.
 
-#![expect(dead_code, reason = "no torture uses all of it")]
+#![allow(dead_code, reason = "no torture uses all of it")]
 
 use kernel::{
     prelude::*,
