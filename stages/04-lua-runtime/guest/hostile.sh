@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+# Runs each script of hostile.txt, and holds what it says against what it should
+# say.  Nothing but an error in Lua may come of any of them.
+
+# The scripts, each in a file of its own.
+mkdir -p /tmp/hostile
+rm -f /tmp/hostile/*
+awk '
+	/^== / { n++; file = sprintf("/tmp/hostile/%03d", n); print substr($0, 4) > (file ".name"); next }
+	/^--> / { print substr($0, 5) > (file ".want"); next }
+	n { print > (file ".lua") }
+' /workshop/hostile.txt
+
+# one FILE: a state of its own, the script, and all that can be read.
+one() {
+	exec 3<> /dev/luadrv || return
+	cat "$1.lua" >&3
+	cat <&3 > /tmp/said
+	exec 3>&-
+}
+
+try() {
+	local name want said count=0
+	for file in /tmp/hostile/*.name; do
+		file=${file%.name}
+		name=$(cat "$file.name")
+		want=$(cat "$file.want")
+		one "$file"
+		said=$(tr '\n\t' '| ' < /tmp/said | cut -c 1-300)
+		case $said in
+		*"$want"*) ;;
+		*) fail "$name: it says: $said" ;;
+		esac
+		count=$((count + 1))
+	done
+	say "hostile: scripts=$count"
+}
+
+if load lunatik_rs measure=1 $ARGS; then
+	try
+	say "stack: most=$(dmesg | sed -n 's/.*\[luadrv\] .* stack=\([0-9]*\).*/\1/p' | sort -n | tail -n 1)"
+	say "memory: most=$(dmesg | sed -n 's/.*\[luadrv\] .* peak=\([0-9]*\) .*/\1/p' | sort -n | tail -n 1)"
+	unload lunatik_rs
+fi

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the module needs of the kernel, and the kernel has only as macros and
+ * inline functions.  helpers.rs declares the same for Rust.
+ */
+#ifndef RCU_WORKSHOP_LUA_HELPERS_H
+#define RCU_WORKSHOP_LUA_HELPERS_H
+
+#include <linux/types.h>
+
+bool helper_dies_of_signal(void);
+
+#endif

@@ -1,0 +1,696 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A Lua state, as Rust sees it.
+//!
+//! Lua reports errors by `longjmp()`, which leaves functions half-way. If it left a Rust function
+//! like that, nothing the function holds would be dropped: locks stay locked, memory is lost. So
+//! no function that may raise can be called from here: what there is, `lua/glue.h` has, and its
+//! C catches whatever is raised inside. A Rust function that a script calls returns a value or a
+//! [`Failure`], and C raises it once the Rust function is no longer on the stack.
+//!
+//! ```text
+//!   script           C: call_rust()            Rust: enter::<F>()
+//!   ------           --------------            ------------------
+//!   f(1, "x")  --->  reads the arguments
+//!                    into plain data     --->  F::call(&mut Call)
+//!                                                ... returns; all is dropped
+//!                    pushes the value    <---  Ok(value)
+//!   value      <---  or raises           <---  Err(failure)
+//! ```
+
+use core::{
+    cell::UnsafeCell,
+    ffi::c_void,
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    prelude::*,
+    str::BStr,
+    types::NotThreadSafe, //
+};
+
+/// What bindgen made of `lua/glue.h`.
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
+mod sys {
+    use kernel::ffi;
+    include!(env!("KLUA_BINDINGS"));
+}
+
+// --- Values -------------------------------------------------------------------------------------
+
+/// A value of Lua, for as long as it is on Lua's stack.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// `nil`, or nothing at all.
+    Nil,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number; there are no others.
+    Integer(i64),
+    /// A string: any bytes.
+    Bytes(&'a [u8]),
+    /// A table, a function or a coroutine, which do not leave their state.
+    Other,
+}
+
+impl<'a> Value<'a> {
+    /// # Safety
+    ///
+    /// What `raw` points to must stay valid for `'a`.
+    unsafe fn from_raw(raw: &sys::klua_value) -> Self {
+        match raw.type_ {
+            sys::klua_type_KLUA_NIL => Value::Nil,
+            sys::klua_type_KLUA_BOOLEAN => Value::Boolean(raw.integer != 0),
+            sys::klua_type_KLUA_INTEGER => Value::Integer(raw.integer),
+            // SAFETY: A string points to its bytes, which by the safety requirements are valid.
+            // Lua's strings never change.
+            sys::klua_type_KLUA_STRING => {
+                Value::Bytes(unsafe { core::slice::from_raw_parts(raw.pointer.cast(), raw.length) })
+            }
+            _ => Value::Other,
+        }
+    }
+
+    fn to_raw(self) -> sys::klua_value {
+        let mut raw = sys::klua_value::default();
+        match self {
+            Value::Nil | Value::Other => raw.type_ = sys::klua_type_KLUA_NIL,
+            Value::Boolean(value) => {
+                raw.type_ = sys::klua_type_KLUA_BOOLEAN;
+                raw.integer = value.into();
+            }
+            Value::Integer(value) => {
+                raw.type_ = sys::klua_type_KLUA_INTEGER;
+                raw.integer = value;
+            }
+            Value::Bytes(bytes) => {
+                raw.type_ = sys::klua_type_KLUA_STRING;
+                raw.pointer = bytes.as_ptr().cast();
+                raw.length = bytes.len();
+            }
+        }
+        raw
+    }
+}
+
+// --- Functions that scripts call ----------------------------------------------------------------
+
+// ANCHOR: failure
+/// Why a function that a script called has failed: it becomes an error in the script.
+pub enum Failure {
+    /// An error of the kernel; the script sees its name, such as `ENOMEM`.
+    Errno(Error),
+    /// An argument is not what it should be; the script sees which one.
+    Argument {
+        /// Counted from 1.
+        index: u32,
+        /// What it should be.
+        expected: &'static CStr,
+    },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Errno(error)
+    }
+}
+
+impl From<kernel::alloc::AllocError> for Failure {
+    fn from(_: kernel::alloc::AllocError) -> Self {
+        Self::Errno(ENOMEM)
+    }
+}
+// ANCHOR_END: failure
+
+/// What a function gives back.
+pub enum Returned {
+    /// `nil`.
+    Nil,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number.
+    Integer(i64),
+    /// A string.
+    Bytes(KVVec<u8>),
+}
+
+// ANCHOR: function
+/// A function that scripts can call.
+pub trait Function {
+    /// What scripts call it.
+    const NAME: &'static CStr;
+
+    /// Runs it. It may hold whatever it likes: nothing leaves it half-way.
+    fn call(call: &mut Call<'_>) -> Result<Returned, Failure>;
+}
+// ANCHOR_END: function
+
+/// An entry of a [`Library`].
+#[repr(transparent)]
+pub struct Entry(sys::klua_function);
+
+// SAFETY: It is constant: a name and a function.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// The entry of a function.
+    pub const fn of<F: Function>() -> Self {
+        Self(sys::klua_function {
+            name: kernel::str::as_char_ptr_in_const_context(F::NAME),
+            call: Some(enter::<F>),
+            makes: core::ptr::null(),
+        })
+    }
+
+    /// What stands at the end of each list of entries.
+    pub const END: Self = Self(sys::klua_function {
+        name: core::ptr::null(),
+        call: None,
+        makes: core::ptr::null(),
+    });
+}
+
+/// A library, which scripts get by `require(name)`.
+///
+/// # Invariants
+///
+/// The list of functions ends with [`Entry::END`].
+#[repr(transparent)]
+pub struct Library(sys::klua_library);
+
+// SAFETY: It is constant.
+unsafe impl Sync for Library {}
+
+impl Library {
+    /// Makes one of a list of functions, the last being [`Entry::END`].
+    pub const fn new<const N: usize>(name: &'static CStr, functions: &'static [Entry; N]) -> Self {
+        assert!(N > 0 && functions[N - 1].0.name.is_null());
+        // INVARIANT: That was just looked at.
+        Self(sys::klua_library {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            functions: functions.as_ptr().cast(),
+            classes: core::ptr::null(),
+        })
+    }
+}
+
+/// A list of libraries. The last is `None`.
+pub type Libraries = [Option<&'static Library>];
+
+// ANCHOR: enter
+/// Where C comes in, when a script calls `F`.
+///
+/// # Safety
+///
+/// Only `call_rust()` in `lua/glue.c` calls this: `host` is the `Host` of the state, and `call`
+/// is valid, and ours alone.
+unsafe extern "C" fn enter<F: Function>(host: *mut c_void, raw: *mut sys::klua_call) -> c_int {
+    // SAFETY: By the safety requirements. `host` is not borrowed mutably by anyone: see `Host`.
+    let host = unsafe { &*host.cast::<Host>() };
+    // SAFETY: By the safety requirements.
+    let raw = unsafe { &mut *raw };
+
+    let result = F::call(&mut Call { host, raw });
+
+    // All that the function had is dropped, and what is left to do drops nothing. C raises, where
+    // it has to, when this function has returned.
+    match result {
+        Ok(value) => {
+            raw.result = host.keep(value);
+            0
+        }
+        Err(Failure::Errno(error)) => error.to_errno(),
+        Err(Failure::Argument { index, expected }) => {
+            raw.bad = index;
+            raw.expected = expected.as_char_ptr();
+            sys::KLUA_BAD_ARGUMENT as c_int
+        }
+    }
+}
+// ANCHOR_END: enter
+
+/// A call by a script: its arguments, and the way back into Lua.
+pub struct Call<'a> {
+    host: &'a Host,
+    raw: &'a mut sys::klua_call,
+}
+
+impl<'a> Call<'a> {
+    /// The argument number `index`, counted from 1.
+    pub fn argument(&self, index: u32) -> Value<'_> {
+        let raw = (index as usize)
+            .checked_sub(1)
+            .filter(|_| index <= self.raw.count)
+            .and_then(|index| self.raw.arguments.get(index));
+        match raw {
+            // SAFETY: The arguments lie on Lua's stack as long as the call lasts.
+            Some(raw) => unsafe { Value::from_raw(raw) },
+            None => Value::Nil,
+        }
+    }
+
+    /// An argument that has to be an integer.
+    pub fn integer(&self, index: u32) -> Result<i64, Failure> {
+        match self.argument(index) {
+            Value::Integer(value) => Ok(value),
+            _ => Err(Failure::Argument {
+                index,
+                expected: c"integer",
+            }),
+        }
+    }
+
+    /// An argument that has to be a string.
+    pub fn bytes(&self, index: u32) -> Result<&[u8], Failure> {
+        match self.argument(index) {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(Failure::Argument {
+                index,
+                expected: c"string",
+            }),
+        }
+    }
+
+    /// Lua, to call a function of the script from here.
+    #[doc(alias = "lunatik_handle")]
+    pub fn lua(&mut self) -> Lua<'_> {
+        Lua {
+            state: self.raw.state,
+            thread: self.raw.thread,
+            host: self.host,
+            _here: NotThreadSafe,
+        }
+    }
+}
+
+// --- States -------------------------------------------------------------------------------------
+
+/// Rust's side of a state. C has a pointer to it, and calls back with it while a script runs.
+///
+/// # Invariants
+///
+/// References to the contents of the cells do not outlive the functions of this type, and those
+/// do not run Lua: so there is never a second one. Who has the state has this alone.
+struct Host {
+    /// The bytes of the last string that was given to Lua, until it has copied them. Here and not
+    /// in the function that made them: if Lua has no memory for the copy, it raises.
+    kept: UnsafeCell<KVVec<u8>>,
+    output: UnsafeCell<Output>,
+}
+
+impl Host {
+    /// Makes plain data of a value, and keeps what it points to.
+    fn keep(&self, value: Returned) -> sys::klua_value {
+        match value {
+            Returned::Nil => Value::Nil.to_raw(),
+            Returned::Boolean(value) => Value::Boolean(value).to_raw(),
+            Returned::Integer(value) => Value::Integer(value).to_raw(),
+            Returned::Bytes(bytes) => {
+                // SAFETY: By the type invariants, this is the only reference.
+                let kept = unsafe { &mut *self.kept.get() };
+                *kept = bytes;
+                Value::Bytes(kept).to_raw()
+            }
+        }
+    }
+
+    fn output<R>(&self, work: impl FnOnce(&mut Output) -> R) -> R {
+        // SAFETY: By the type invariants, this is the only reference: none of the closures in this
+        // file runs Lua.
+        work(unsafe { &mut *self.output.get() })
+    }
+}
+
+/// Where `print()` goes.
+///
+/// # Safety
+///
+/// Only `klua_write()` in `lua/glue.c` calls this: `host` is the `Host` of the state, and `text`
+/// points to `length` bytes.
+unsafe extern "C" fn print(host: *mut c_void, text: *const kernel::ffi::c_char, length: usize) {
+    // SAFETY: By the safety requirements.
+    let (host, text) = unsafe {
+        (
+            &*host.cast::<Host>(),
+            core::slice::from_raw_parts(text.cast::<u8>(), length),
+        )
+    };
+    host.output(|output| output.add(text));
+}
+
+/// What a script has printed: for who reads it, and line by line for the kernel's log.
+struct Output {
+    /// What nobody has read yet.
+    bytes: KVVec<u8>,
+    max: usize,
+    /// The line for the log that is not complete yet.
+    line: [u8; LINE_MAX],
+    line_length: usize,
+}
+
+/// A longer line comes as several in the log.
+const LINE_MAX: usize = 120;
+
+impl Output {
+    /// Adds text for who reads it; what has no room any more is lost.
+    fn add_unlogged(&mut self, text: &[u8]) {
+        let room = self.max.saturating_sub(self.bytes.len()).min(text.len());
+        // Without memory it is lost, too: a `print()` is no reason to fail.
+        if let Some(text) = text.get(..room) {
+            let _ = self.bytes.extend_from_slice(text, GFP_KERNEL);
+        }
+    }
+
+    /// Adds text for both.
+    fn add(&mut self, text: &[u8]) {
+        self.add_unlogged(text);
+        for &byte in text {
+            match self.line.get_mut(self.line_length) {
+                Some(place) if byte != b'\n' => {
+                    *place = byte;
+                    self.line_length += 1;
+                }
+                _ => {
+                    self.log_line();
+                    if byte != b'\n' {
+                        self.line[0] = byte;
+                        self.line_length = 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the line into the log, with all that is not printable escaped.
+    fn log_line(&mut self) {
+        let length = core::mem::take(&mut self.line_length);
+        if let (Some(line), true) = (self.line.get(..length), may_log()) {
+            pr_info!("[lua] print: {}\n", BStr::from_bytes(line));
+        }
+    }
+
+    /// Writes what is left of a line.
+    fn end_line(&mut self) {
+        if self.line_length > 0 {
+            self.log_line();
+        }
+    }
+}
+
+/// Returns whether one more line of a script may go into the log: there is a rate for all.
+pub fn may_log() -> bool {
+    // SAFETY: It may be called anywhere.
+    unsafe { sys::klua_may_log() != 0 }
+}
+
+/// Prepares a measurement of how much stack the current thread uses.
+pub fn paint_stack() {
+    // SAFETY: It writes to the part of the stack that is free.
+    unsafe { sys::klua_paint_stack() }
+}
+
+/// Returns how much stack was used at most since [`paint_stack`], counted from its top.
+pub fn painted_stack_used() -> usize {
+    // SAFETY: It reads the stack of the current thread.
+    unsafe { sys::klua_painted_stack_used() }
+}
+
+/// What a state may use.
+#[derive(Clone, Copy)]
+pub struct Budget {
+    /// Bytes of memory, at any time.
+    pub bytes: usize,
+    /// Bytes of memory, all states together.
+    pub all_bytes: usize,
+    /// Steps of the interpreter, and of loops in its libraries, in each run.
+    pub steps: i64,
+    /// Microseconds on a CPU, in each run.
+    pub cpu_us: usize,
+    /// Bytes of the kernel's stack. The last part of it is never used, whatever this says.
+    pub stack: usize,
+    /// Bytes that are printed and not read yet.
+    pub output: usize,
+}
+
+/// What a state has used.
+pub struct Usage {
+    /// Bytes of memory, now.
+    pub bytes: usize,
+    /// Bytes of memory, the most at any time.
+    pub bytes_peak: usize,
+    /// Steps in the last run.
+    pub steps: i64,
+    /// Was the budget of steps or of time spent in the last run?
+    pub spent: bool,
+}
+
+/// A Lua state, owned: dropping it closes it, and all its memory is given back.
+///
+/// # Invariants
+///
+/// `raw` is a state that was opened with `host`, and is not closed; `host` came from a [`KBox`].
+pub struct State {
+    raw: NonNull<sys::klua>,
+    host: NonNull<Host>,
+}
+
+// SAFETY: A state belongs to no thread; who has it exclusively may use it anywhere.
+unsafe impl Send for State {}
+
+impl State {
+    /// Opens a state with Lua's libraries, and those that scripts may `require()`.
+    ///
+    /// Sleeps. [`ENOMEM`] if there is no memory, or the budget is too small for the libraries.
+    pub fn new(budget: &Budget, libraries: &'static Libraries) -> Result<Self> {
+        if !matches!(libraries.last(), Some(None)) {
+            return Err(EINVAL);
+        }
+        let host = Host {
+            kept: UnsafeCell::new(KVVec::new()),
+            output: UnsafeCell::new(Output {
+                bytes: KVVec::new(),
+                max: budget.output,
+                line: [0; LINE_MAX],
+                line_length: 0,
+            }),
+        };
+        let host = KBox::into_raw(KBox::new(host, GFP_KERNEL)?);
+        let limits = sys::klua_budget {
+            bytes: budget.bytes,
+            all_bytes: budget.all_bytes,
+            steps: budget.steps,
+            cpu_us: budget.cpu_us,
+            stack: budget.stack,
+        };
+        let calls = sys::klua_host {
+            data: host.cast(),
+            print: Some(print),
+        };
+
+        // SAFETY: What the first two point to is copied. An optional reference to a transparent
+        // wrapper is a pointer or NULL, and NULL comes last. `host` outlives the state.
+        let raw = unsafe { sys::klua_open(&limits, &calls, libraries.as_ptr().cast(), 1) };
+
+        // SAFETY: It came from a box, just now.
+        let (raw, host) = unsafe { (NonNull::new(raw), NonNull::new_unchecked(host)) };
+        match raw {
+            // INVARIANT: The state was just opened with this host.
+            Some(raw) => Ok(Self { raw, host }),
+            None => {
+                // SAFETY: It came from a box, and nobody has it any more.
+                drop(unsafe { KBox::from_raw(host.as_ptr()) });
+                Err(ENOMEM)
+            }
+        }
+    }
+
+    /// Lua, to run something.
+    pub fn lua(&mut self) -> Lua<'_> {
+        Lua {
+            state: self.raw.as_ptr(),
+            thread: core::ptr::null_mut(),
+            // SAFETY: By the type invariants, it is valid. Nobody has a mutable reference.
+            host: unsafe { self.host.as_ref() },
+            _here: NotThreadSafe,
+        }
+    }
+
+    /// What the state has used.
+    pub fn usage(&self) -> Usage {
+        let mut usage = sys::klua_usage::default();
+        // SAFETY: By the type invariants, the state is open.
+        unsafe { sys::klua_use(self.raw.as_ptr(), &mut usage) };
+        Usage {
+            bytes: usage.bytes,
+            bytes_peak: usage.bytes_peak,
+            steps: usage.steps,
+            spent: usage.spent != 0,
+        }
+    }
+
+    /// Gives what was printed to `read`, which says how many bytes of it it has taken.
+    pub fn read_output(&mut self, read: impl FnOnce(&[u8]) -> usize) -> usize {
+        // SAFETY: By the type invariants of `State` and `Host`, this is the only reference.
+        let output = unsafe { &mut *self.host.as_ref().output.get() };
+        let taken = read(&output.bytes).min(output.bytes.len());
+        let left = output.bytes.len() - taken;
+        output.bytes.copy_within(taken.., 0);
+        output.bytes.truncate(left);
+        taken
+    }
+
+    /// Adds the message of an error to what was printed.
+    pub fn add_error(&mut self, message: &[u8]) {
+        // SAFETY: As above.
+        let output = unsafe { &mut *self.host.as_ref().output.get() };
+        output.add_unlogged(b"error: ");
+        output.add_unlogged(message);
+        output.add_unlogged(b"\n");
+    }
+
+    /// Ends the line that a script has left open.
+    pub fn end_line(&mut self) {
+        // SAFETY: As above.
+        unsafe { &mut *self.host.as_ref().output.get() }.end_line();
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, it is open, and nobody uses it any more. While it is
+        // closed, finalizers of objects may use `host`, which is dropped afterwards.
+        unsafe {
+            sys::klua_close(self.raw.as_ptr());
+            drop(KBox::from_raw(self.host.as_ptr()));
+        }
+    }
+}
+
+// ANCHOR: lua
+/// A state that nobody else is using: evidence that its lock is held, or that it has no other
+/// user. All that runs Lua wants one.
+///
+/// A reference to a value on Lua's stack borrows from it, so none outlives the lock.
+pub struct Lua<'a> {
+    state: *mut sys::klua,
+    /// The coroutine that we were called from; NULL for none.
+    thread: *mut sys::lua_State,
+    host: &'a Host,
+    _here: NotThreadSafe,
+}
+// ANCHOR_END: lua
+
+/// An error of a script: its message, as Lua has it.
+pub struct Message<'a>(pub &'a [u8]);
+
+impl Lua<'_> {
+    /// Runs a script. `name` stands before the line number in messages; it begins with `=`, or
+    /// Lua takes it for the script itself.
+    ///
+    /// `work` gets the first value that the script returns, or the message of its error.
+    pub fn run<R>(
+        &mut self,
+        name: &CStr,
+        script: &[u8],
+        work: impl FnOnce(Result<Value<'_>, Message<'_>>) -> R,
+    ) -> R {
+        let frame = Frame::new(self);
+        let mut value = sys::klua_value::default();
+        // SAFETY: The state is open, and ours alone; the texts are valid for the call.
+        let failed = unsafe {
+            sys::klua_run_text(
+                frame.state,
+                name.as_char_ptr(),
+                script.as_ptr().cast(),
+                script.len(),
+                &mut value,
+            )
+        };
+        // SAFETY: What it points to is on Lua's stack as long as `frame` lives, and `work` cannot
+        // keep it for longer.
+        let value = unsafe { Value::from_raw(&value) };
+        work(match (failed, value) {
+            (0, value) => Ok(value),
+            (_, Value::Bytes(message)) => Err(Message(message)),
+            _ => Err(Message(b"")),
+        })
+    }
+
+    /// Calls a global function of the script, which has to return one value.
+    pub fn call<R>(
+        &mut self,
+        name: &CStr,
+        arguments: &[Value<'_>],
+        work: impl FnOnce(Result<Value<'_>, Message<'_>>) -> R,
+    ) -> Result<R> {
+        let mut raw = KVec::with_capacity(arguments.len(), GFP_ATOMIC)?;
+        for argument in arguments {
+            raw.push(argument.to_raw(), GFP_ATOMIC)?;
+        }
+        let frame = Frame::new(self);
+        let mut value = sys::klua_value::default();
+        // SAFETY: The state is open, and ours alone; the arguments and what they point to are
+        // valid for the call.
+        let failed = unsafe {
+            sys::klua_call_global(
+                frame.state,
+                frame.thread,
+                name.as_char_ptr(),
+                raw.as_ptr(),
+                raw.len().try_into()?,
+                &mut value,
+                1,
+            )
+        };
+        // SAFETY: As in `run()`.
+        let value = unsafe { Value::from_raw(&value) };
+        Ok(work(match (failed, value) {
+            (0, value) => Ok(value),
+            (_, Value::Bytes(message)) => Err(Message(message)),
+            _ => Err(Message(b"")),
+        }))
+    }
+
+    /// Adds text to what the script has printed.
+    pub fn print(&mut self, text: &[u8]) {
+        self.host.output(|output| output.add(text));
+    }
+}
+
+/// What was put on Lua's stack since it was made is taken from it when it is dropped.
+struct Frame<'a> {
+    state: *mut sys::klua,
+    thread: *mut sys::lua_State,
+    top: c_int,
+    _borrowed: PhantomData<&'a mut ()>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(lua: &'a mut Lua<'_>) -> Self {
+        Self {
+            state: lua.state,
+            thread: lua.thread,
+            // SAFETY: The state is open, and who has a `Lua` has it alone.
+            top: unsafe { sys::klua_top(lua.state, lua.thread) },
+            _borrowed: PhantomData,
+        }
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        // SAFETY: As in `new()`; and the stack is at least as high as it was.
+        unsafe { sys::klua_forget(self.state, self.thread, self.top) };
+    }
+}

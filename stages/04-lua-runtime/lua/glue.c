@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Between Rust and Lua: see glue.h.
+ *
+ * A function of Lua that may raise is called only inside a function that
+ * lua_pcall() calls: those are named `..._protected`, and the trampolines, which
+ * scripts call.
+ */
+#include <linux/atomic.h>
+#include <linux/bug.h>
+#include <linux/errname.h>
+#include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/random.h>
+#include <linux/ratelimit.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/slab.h>
+
+#include "kluaconf.h"
+#include "lua.h"
+
+#include "lauxlib.h"
+#include "lualib.h"
+
+#include "glue.h"
+
+/* How many steps a script makes between two longer looks at its budgets. */
+#define SLICE		1000LL
+#define NO_LIMIT	(1LL << 62)
+
+/*
+ * What of the stack no script gets: Lua may call an allocator that reclaims
+ * memory, or print, and interrupts come on top.  KASAN makes frames fat.
+ */
+#define STACK_RESERVE	(IS_ENABLED(CONFIG_KASAN) ? 12288UL : 6144UL)
+/* On an interrupt's stack nobody knows what is left; so it is little. */
+#define STACK_IN_IRQ	4096UL
+/* More for those who handle "C stack overflow". */
+#define STACK_GRACE	1536UL
+
+struct klua {
+	struct klua_hot hot;	/* the extra space of the lua_State points here */
+	lua_State *L;
+	struct klua_host host;
+	const struct klua_library *const *libraries;
+	struct klua_budget budget;
+	bool may_sleep;
+	unsigned int depth;	/* of runs inside runs */
+
+	unsigned long bytes, bytes_peak;
+	long long steps_left;	/* beyond those in `hot` */
+	u64 cpu_end;
+	bool spent;
+};
+
+static struct klua *state_of(lua_State *L)
+{
+	return container_of(klua_hot(L), struct klua, hot);
+}
+
+/* --- Memory ------------------------------------------------------------------ */
+
+static atomic_long_t all_bytes = ATOMIC_LONG_INIT(0);
+
+static bool may_grow(struct klua *k, size_t by)
+{
+	if (by > k->budget.bytes || k->bytes > k->budget.bytes - by)
+		return false;
+	return atomic_long_add_return(by, &all_bytes) <= k->budget.all_bytes ||
+	       (atomic_long_sub(by, &all_bytes), false);
+}
+
+/* Lua's allocator.  When it says no, Lua collects garbage, tries again, and raises. */
+static void *allocate(void *data, void *old, size_t old_size, size_t size)
+{
+	struct klua *k = data;
+	gfp_t gfp = k->may_sleep ? GFP_KERNEL_ACCOUNT : GFP_ATOMIC;
+	void *p;
+
+	if (!old)
+		old_size = 0;	/* it says what for; nobody wants to know */
+	if (size > old_size) {
+		if (!may_grow(k, size - old_size))
+			return NULL;
+		/* Whoever asks for much is about to copy much. */
+		k->hot.steps_left -= size / 256;
+	}
+	if (size) {
+		p = kvrealloc(old, size, gfp | __GFP_NOWARN);
+		if (!p && size <= old_size)
+			p = old;	/* Lua trusts that this cannot fail */
+	} else {
+		kvfree(old);
+		p = NULL;
+	}
+	if (size && !p) {
+		atomic_long_sub(size - old_size, &all_bytes);
+		return NULL;
+	}
+	if (size < old_size)
+		atomic_long_sub(old_size - size, &all_bytes);
+	k->bytes += size - old_size;
+	k->bytes_peak = max(k->bytes_peak, k->bytes);
+	return p;
+}
+
+/* --- Budgets ------------------------------------------------------------------ */
+
+/* Nanoseconds on a CPU: of this thread, or, in an interrupt, simply now. */
+static u64 cpu_clock_of(const struct klua *k)
+{
+	return k->may_sleep ? READ_ONCE(current->se.sum_exec_runtime) : local_clock();
+}
+
+static bool somebody_wants_an_end(void)
+{
+	return fatal_signal_pending(current) ||
+	       ((current->flags & PF_KTHREAD) && kthread_should_stop());
+}
+
+/*
+ * The slice is used up: is there another?  Once the answer is yes, it is spent, it
+ * stays so until the run is over.  A script may catch the error with pcall(); its
+ * next step raises again.
+ */
+int klua_budget_is_spent(lua_State *L)
+{
+	struct klua *k = state_of(L);
+	long long slice;
+
+	k->steps_left += k->hot.steps_left;	/* a step may cost more than one */
+	slice = min(k->steps_left, SLICE);
+	if (k->may_sleep)
+		cond_resched();
+	if (slice <= 0 || cpu_clock_of(k) > k->cpu_end ||
+	    (k->may_sleep && somebody_wants_an_end()))
+		k->spent = true;
+	if (k->spent) {
+		k->hot.steps_left = 0;
+		return 1;
+	}
+	k->steps_left -= slice;
+	k->hot.steps_left = slice;
+	return 0;
+}
+
+/* How deep may C calls go, on the stack that we are on? */
+static void look_at_stack(struct klua *k)
+{
+	unsigned long sp = current_stack_pointer;
+	unsigned long bottom = (unsigned long)task_stack_page(current);
+	unsigned long floor;
+
+	if (sp - bottom < THREAD_SIZE)
+		floor = bottom + STACK_RESERVE;
+	else
+		floor = sp - STACK_IN_IRQ;
+	if (k->budget.stack)
+		floor = max(floor, sp - k->budget.stack);
+	k->hot.stack_hard = floor;
+	k->hot.stack_soft = floor + STACK_GRACE;
+}
+
+/* A run begins.  One inside another shares its budgets. */
+static void begin(struct klua *k)
+{
+	if (k->depth++)
+		return;
+	k->steps_left = k->budget.steps;
+	k->hot.steps_left = 0;
+	k->cpu_end = cpu_clock_of(k) + k->budget.cpu_us * NSEC_PER_USEC;
+	k->spent = false;
+	look_at_stack(k);
+}
+
+static void end(struct klua *k)
+{
+	k->depth--;
+}
+
+void klua_use(const struct klua *k, struct klua_usage *usage)
+{
+	*usage = (struct klua_usage) {
+		.bytes = k->bytes,
+		.bytes_peak = k->bytes_peak,
+		.steps = k->budget.steps - k->steps_left - max(k->hot.steps_left, 0L),
+		.spent = k->spent,
+	};
+}
+
+/* --- What Lua calls ------------------------------------------------------------- */
+
+void klua_write(lua_State *L, const char *s, size_t n)
+{
+	struct klua *k = state_of(L);
+
+	klua_count(L, n / 64);
+	k->host.print(k->host.data, s, n);
+}
+
+void klua_write_line(lua_State *L)
+{
+	struct klua *k = state_of(L);
+
+	k->host.print(k->host.data, "\n", 1);
+}
+
+int klua_may_log(void)
+{
+	static DEFINE_RATELIMIT_STATE(lines, 5 * HZ, 100);
+
+	return __ratelimit(&lines);
+}
+
+/*
+ * abort().  Not reached: all that raises is called by lua_pcall().  (The condition
+ * keeps the compiler from taking this for a function that does not return, which
+ * objtool would have to know.)
+ */
+void klua_abort(void)
+{
+	static bool really = true;
+
+	if (READ_ONCE(really))
+		BUG();
+}
+
+unsigned long long klua_random(void)
+{
+	return get_random_u64();
+}
+
+/* --- Values ------------------------------------------------------------------------ */
+
+/*
+ * An object as Lua has it.  All userdata of a script are of this kind: none of the
+ * libraries makes another.
+ */
+struct box {
+	const void *object;	/* NULL: it is closed, or there never was one */
+	const struct klua_class *class;
+};
+
+/* Reads a value from Lua's stack.  Does not raise, and does not change it. */
+static void read_value(lua_State *L, int i, struct klua_value *value)
+{
+	*value = (struct klua_value){ .type = KLUA_OTHER };
+	switch (lua_type(L, i)) {
+	case LUA_TNONE:
+	case LUA_TNIL:
+		value->type = KLUA_NIL;
+		break;
+	case LUA_TBOOLEAN:
+		value->type = KLUA_BOOLEAN;
+		value->integer = lua_toboolean(L, i);
+		break;
+	case LUA_TNUMBER:
+		value->type = KLUA_INTEGER;
+		value->integer = lua_tointeger(L, i);
+		break;
+	case LUA_TSTRING: {
+		size_t length;
+
+		value->type = KLUA_STRING;
+		value->pointer = lua_tolstring(L, i, &length);
+		value->length = length;
+		break;
+	}
+	case LUA_TUSERDATA: {
+		const struct box *box = lua_touserdata(L, i);
+
+		value->type = KLUA_OBJECT;
+		value->pointer = box->object;
+		value->class = box->class;
+		break;
+	}
+	}
+}
+
+static void push_metatable(lua_State *L, const struct klua_class *class);
+
+/* An empty box; what is put into it is released with it. */
+static struct box *push_box(lua_State *L, const struct klua_class *class)
+{
+	struct box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+
+	*box = (struct box){ .class = class };
+	push_metatable(L, class);
+	lua_setmetatable(L, -2);
+	return box;
+}
+
+/* Raises if there is no memory. */
+static void push_value(lua_State *L, const struct klua_value *value)
+{
+	struct box *box;
+
+	switch (value->type) {
+	case KLUA_BOOLEAN:
+		lua_pushboolean(L, value->integer != 0);
+		break;
+	case KLUA_INTEGER:
+		lua_pushinteger(L, value->integer);
+		break;
+	case KLUA_STRING:
+		lua_pushlstring(L, value->pointer, value->length);
+		break;
+	case KLUA_OBJECT:
+		box = push_box(L, value->class);
+		value->class->acquire(value->pointer);
+		box->object = value->pointer;
+		break;
+	default:
+		lua_pushnil(L);
+	}
+}
+
+/* --- A script calls Rust -------------------------------------------------------------- */
+
+/*
+ * The trampoline.  The upvalue says which function; the fields of `call` are all
+ * that it knows of Lua.  Only after it has returned is anything raised.
+ */
+static int call_rust(lua_State *L)
+{
+	struct klua *k = state_of(L);
+	const struct klua_function *function = lua_touserdata(L, lua_upvalueindex(1));
+	struct klua_call call = { .state = k, .thread = L, .function = function };
+	struct box *box = NULL;
+	int error, count = lua_gettop(L);
+
+	if (count > KLUA_MAX_VALUES)
+		return luaL_error(L, "too many arguments");
+	/* The box first: to make it may raise, and the result must not be lost then. */
+	if (function->makes)
+		box = push_box(L, function->makes);
+	call.count = count;
+	for (int i = 0; i < count; i++)
+		read_value(L, i + 1, &call.arguments[i]);
+
+	error = function->call(k->host.data, &call);
+
+	if (error == KLUA_BAD_ARGUMENT)
+		return luaL_typeerror(L, call.bad, call.expected);
+	if (error) {
+		const char *name = errname(-error);
+
+		return luaL_error(L, "%s", name ? name : "EINVAL");
+	}
+	if (call.result.type != KLUA_OBJECT) {
+		push_value(L, &call.result);
+	} else {
+		box->object = call.result.pointer;
+	}
+	return 1;
+}
+
+/* __gc: the last reference of this state to an object is gone. */
+static int collect(lua_State *L)
+{
+	struct box *box = lua_touserdata(L, 1);
+	const void *object = box->object;
+
+	box->object = NULL;
+	if (object)
+		box->class->release(object);
+	return 0;
+}
+
+static void push_function(lua_State *L, const struct klua_function *function)
+{
+	lua_pushlightuserdata(L, (void *)function);
+	lua_pushcclosure(L, call_rust, 1);
+}
+
+static void add_functions(lua_State *L, const struct klua_function *function)
+{
+	for (; function->name; function++) {
+		push_function(L, function);
+		lua_setfield(L, -2, function->name);
+	}
+}
+
+/* The metatable of a class, which a state makes when it needs it. */
+static void push_metatable(lua_State *L, const struct klua_class *class)
+{
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, class) == LUA_TTABLE)
+		return;
+	lua_pop(L, 1);
+	lua_newtable(L);
+	lua_pushstring(L, class->name);
+	lua_setfield(L, -2, "__name");
+	lua_newtable(L);
+	add_functions(L, class->methods);
+	lua_setfield(L, -2, "__index");
+	lua_pushcfunction(L, collect);
+	lua_setfield(L, -2, "__gc");
+	/* What a script gets of it. */
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, class);
+}
+
+/* require(): libraries of this state, and nothing else; each is made once. */
+static int require(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	const struct klua_library *const *library = state_of(L)->libraries;
+
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+	if (lua_getfield(L, -1, name) != LUA_TNIL)
+		return 1;
+	for (; *library; library++) {
+		if (strcmp((*library)->name, name) != 0)
+			continue;
+		lua_newtable(L);
+		add_functions(L, (*library)->functions);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, 2, name);
+		return 1;
+	}
+	return luaL_error(L, "there is no library '%s'", name);
+}
+
+/* --- Rust calls a script ----------------------------------------------------------------- */
+
+/*
+ * Calls a protected function with one argument.  Returns 0 with `wanted` values on
+ * the stack, or 1 with the message in `result`.
+ */
+static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argument,
+		     int wanted, struct klua_value *result)
+{
+	int status = LUA_ERRMEM;
+
+	begin(k);
+	if (lua_checkstack(L, wanted + 2)) {
+		/* Neither of these allocates, so nothing raises before lua_pcall(). */
+		lua_pushcfunction(L, f);
+		lua_pushlightuserdata(L, argument);
+		status = lua_pcall(L, 1, wanted, 0);
+	} else {
+		lua_pushnil(L);
+	}
+	end(k);
+	if (status == LUA_OK)
+		return 0;
+	read_value(L, -1, result);
+	if (result->type != KLUA_STRING) {
+		static const char text[] = "(the error is not a string)";
+
+		*result = (struct klua_value) {
+			.type = KLUA_STRING,
+			.pointer = text,
+			.length = sizeof(text) - 1,
+		};
+	}
+	return 1;
+}
+
+struct text {
+	const char *name;
+	const void *text;
+	unsigned long length;
+};
+
+static int run_text_protected(lua_State *L)
+{
+	const struct text *text = lua_touserdata(L, 1);
+
+	if (luaL_loadbufferx(L, text->text, text->length, text->name, "t") != LUA_OK)
+		return lua_error(L);
+	lua_call(L, 0, 1);
+	return 1;
+}
+
+int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
+		  struct klua_value *result)
+{
+	struct text argument = { .name = name, .text = text, .length = length };
+
+	if (protected(k, k->L, run_text_protected, &argument, 1, result))
+		return 1;
+	read_value(k->L, -1, result);
+	return 0;
+}
+
+struct global_call {
+	const char *name;
+	const struct klua_value *arguments;
+	unsigned int count, wanted;
+};
+
+static int call_global_protected(lua_State *L)
+{
+	const struct global_call *call = lua_touserdata(L, 1);
+
+	lua_getglobal(L, call->name);
+	for (unsigned int i = 0; i < call->count; i++)
+		push_value(L, &call->arguments[i]);
+	lua_call(L, call->count, call->wanted);
+	return call->wanted;
+}
+
+int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
+		     const struct klua_value *arguments, unsigned int count,
+		     struct klua_value *results, unsigned int wanted)
+{
+	struct global_call call = {
+		.name = name, .arguments = arguments, .count = count, .wanted = wanted,
+	};
+	lua_State *L = thread ? thread : k->L;
+
+	if (protected(k, L, call_global_protected, &call, wanted, results))
+		return 1;
+	for (unsigned int i = 0; i < wanted; i++)
+		read_value(L, (int)i - (int)wanted, &results[i]);
+	return 0;
+}
+
+int klua_top(struct klua *k, struct lua_State *thread)
+{
+	return lua_gettop(thread ? thread : k->L);
+}
+
+void klua_forget(struct klua *k, struct lua_State *thread, int top)
+{
+	/* Shortening the stack does not raise: nothing on it is to be closed. */
+	lua_settop(thread ? thread : k->L, top);
+}
+
+/* --- The life of a state ------------------------------------------------------------------- */
+
+static int open_protected(lua_State *L)
+{
+	luaL_checkversion(L);
+	klua_open_libraries(L);
+	lua_pushcfunction(L, require);
+	lua_setglobal(L, "require");
+	return 0;
+}
+
+/* Sleeps.  NULL if there is no memory. */
+struct klua *klua_open(const struct klua_budget *budget, const struct klua_host *host,
+		       const struct klua_library *const *libraries, int may_sleep)
+{
+	struct klua *k = kzalloc_obj(*k, GFP_KERNEL_ACCOUNT);
+	struct klua_value message;
+
+	if (!k)
+		return NULL;
+	k->budget = *budget;
+	k->budget.bytes = k->budget.bytes ?: LONG_MAX;
+	k->budget.all_bytes = k->budget.all_bytes ?: LONG_MAX;
+	k->budget.steps = k->budget.steps ?: NO_LIMIT;
+	k->budget.cpu_us = k->budget.cpu_us ?: NO_LIMIT / NSEC_PER_USEC;
+	k->host = *host;
+	k->libraries = libraries;
+	/* Whatever it is for, it is opened where sleeping is allowed. */
+	k->may_sleep = true;
+	k->L = lua_newstate(allocate, k, get_random_u32());
+	if (!k->L) {
+		kfree(k);
+		return NULL;
+	}
+	*(struct klua_hot **)lua_getextraspace(k->L) = &k->hot;
+	if (protected(k, k->L, open_protected, NULL, 0, &message)) {
+		klua_close(k);
+		return NULL;
+	}
+	return k;
+}
+
+/* No run is going on, and none begins. */
+void klua_close(struct klua *k)
+{
+	/* Finalizers of the script get no step; those of objects are not scripts. */
+	k->spent = true;
+	k->hot.steps_left = 0;
+	look_at_stack(k);
+	lua_close(k->L);
+	WARN_ON_ONCE(k->bytes);		/* it has given back each byte */
+	kfree(k);
+}
+
+/* --- For tests: how much stack is used ------------------------------------------------------ */
+
+#define PAINT	0xa5a5a5a5a5a5a5a5UL
+
+/* From the end of the stack (whose first word the kernel checks) up to here. */
+static unsigned long *lowest(void)
+{
+	return end_of_stack(current) + 1;
+}
+
+noinline void klua_paint_stack(void)
+{
+	unsigned long *p, *here = (unsigned long *)(current_stack_pointer - 256);
+
+	for (p = lowest(); p < here; p++)
+		WRITE_ONCE(*p, PAINT);
+}
+
+unsigned long klua_painted_stack_used(void)
+{
+	unsigned long *p = lowest();
+
+	while (READ_ONCE(*p) == PAINT)
+		p++;
+	return (unsigned long)task_stack_page(current) + THREAD_SIZE - (unsigned long)p;
+}

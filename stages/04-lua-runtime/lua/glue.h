@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Between Rust and Lua.  bindgen makes Rust of this file while the module is
+ * built, so that both sides have one description; it has no #include, so that
+ * there is nothing else in it.
+ *
+ * Lua reports an error by longjmp(), which leaves functions in the middle.  A Rust
+ * function that is left like that does not drop what it holds.  So
+ *
+ *   - no function here raises: what may do so inside is caught inside;
+ *   - what Rust gives to Lua, and Lua to Rust, is a struct of plain data.
+ *
+ * Lua's own functions are not bound: Rust cannot call them.
+ */
+#ifndef KLUA_GLUE_H
+#define KLUA_GLUE_H
+
+struct klua;			/* a state, with its budgets */
+struct lua_State;
+
+/* What a state may use.  A zero is no limit of that kind. */
+struct klua_budget {
+	unsigned long bytes;	/* of memory, at any time */
+	unsigned long all_bytes;	/* of memory, all states together */
+	long long steps;	/* of the interpreter and in libraries, each run */
+	unsigned long cpu_us;	/* of CPU time, each run */
+	unsigned long stack;	/* of the kernel's stack; it never gets the last part */
+};
+
+struct klua_usage {
+	unsigned long bytes;	/* now */
+	unsigned long bytes_peak;
+	long long steps;	/* in the last run */
+	int spent;		/* its steps or its time were spent */
+};
+
+enum klua_type {
+	KLUA_NIL,
+	KLUA_BOOLEAN,
+	KLUA_INTEGER,
+	KLUA_STRING,
+	KLUA_OBJECT,
+	KLUA_OTHER,
+};
+
+/* A value on its way.  It does not own what it points to. */
+struct klua_value {
+	enum klua_type type;
+	long long integer;		/* also of a boolean */
+	const void *pointer;		/* the bytes, or the object */
+	unsigned long length;		/* of the bytes */
+	const struct klua_class *class;	/* of the object */
+};
+
+/* A class of objects.  Its address is what identifies it. */
+struct klua_class {
+	const char *name;
+	/* Lua takes one more reference, and gives one back. */
+	void (*acquire)(const void *object);
+	void (*release)(const void *object);
+	const struct klua_function *methods;	/* the last has no name */
+};
+
+#define KLUA_MAX_VALUES	16
+
+/* A call of a Rust function by a script. */
+struct klua_call {
+	struct klua *state;
+	struct lua_State *thread;
+	const struct klua_function *function;
+	unsigned int count;
+	struct klua_value arguments[KLUA_MAX_VALUES];
+	struct klua_value result;
+	/* With KLUA_BAD_ARGUMENT: which one, and what it should be. */
+	unsigned int bad;
+	const char *expected;
+};
+
+#define KLUA_BAD_ARGUMENT	1
+
+struct klua_function {
+	const char *name;
+	/* 0, a negative errno, or KLUA_BAD_ARGUMENT. */
+	int (*call)(void *host, struct klua_call *call);
+	/*
+	 * Where the result is an object: its class.  Rust gives a reference away
+	 * with it.
+	 */
+	const struct klua_class *makes;
+};
+
+/* A library: what require() of its name gives. */
+struct klua_library {
+	const char *name;
+	const struct klua_function *functions;		/* the last has no name */
+	const struct klua_class *const *classes;	/* the last is NULL */
+};
+
+/* Rust's side of a state. */
+struct klua_host {
+	void *data;			/* the first argument of all that is called */
+	void (*print)(void *data, const char *text, unsigned long length);
+};
+
+struct klua *klua_open(const struct klua_budget *budget, const struct klua_host *host,
+		       const struct klua_library *const *libraries, int may_sleep);
+void klua_close(struct klua *k);
+
+/*
+ * Each of these runs Lua.  0 if that ends well; else `result` is the message, a
+ * string.  What `result` points to is there until klua_forget().
+ */
+int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
+		  struct klua_value *result);
+int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
+		     const struct klua_value *arguments, unsigned int count,
+		     struct klua_value *results, unsigned int wanted);
+void klua_forget(struct klua *k, struct lua_State *thread, int top);
+int klua_top(struct klua *k, struct lua_State *thread);
+
+void klua_use(const struct klua *k, struct klua_usage *usage);
+
+unsigned long long klua_random(void);
+
+/* May a script write one more line into the kernel's log?  Any context. */
+int klua_may_log(void);
+
+/* For tests: how much of its stack has the current thread used since klua_paint_stack()? */
+void klua_paint_stack(void);
+unsigned long klua_painted_stack_used(void);
+
+#endif

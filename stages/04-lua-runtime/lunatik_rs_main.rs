@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lua in the kernel, driven from Rust and hard to break.
+//!
+//! What it is built of:
+//!
+//! | file        | what is in it                                                        |
+//! |-------------|----------------------------------------------------------------------|
+//! | `lua/`      | the interpreter without a C library or floating-point numbers (C)    |
+//! | `lua`       | a Lua state as Rust sees it: no error of Lua ever leaves a function  |
+//! | `library`   | what scripts get with `require("kernel")`                            |
+//! | `device`    | `/dev/luadrv`                                                        |
+//! | `params`    | the budgets                                                          |
+
+use kernel::prelude::*;
+
+mod device;
+mod helpers;
+mod library;
+pub mod lua;
+mod params;
+
+module! {
+    type: LunatikRs,
+    name: "lunatik_rs",
+    authors: ["The RCU workshop"],
+    description: "Lua in the kernel, driven from Rust and hard to break",
+    license: "GPL",
+    params: {
+        state_kib: u32 {
+            default: 1024,
+            description: "How much memory a state may use, in KiB",
+        },
+        all_kib: u32 {
+            default: 16384,
+            description: "How much memory all states together may use, in KiB",
+        },
+        steps: u32 {
+            default: 100_000_000,
+            description: "How many steps a run may take",
+        },
+        cpu_ms: u32 {
+            default: 10_000,
+            description: "How much CPU time a run may take, in ms",
+        },
+        stack: u32 {
+            default: 0,
+            description: "How much of the kernel's stack a run may use, in bytes; 0: all but a reserve",
+        },
+        output_kib: u32 {
+            default: 64,
+            description: "How much a script may print until it is read, in KiB",
+        },
+        script_kib: u32 {
+            default: 1024,
+            description: "How long a script may be, in KiB",
+        },
+        states: u32 {
+            default: 16,
+            description: "How many files of /dev/luadrv may be open at a time",
+        },
+        measure: u32 {
+            default: 0,
+            description: "1: measure how much of the stack a run uses",
+        },
+    },
+}
+
+/// What scripts may `require()`.
+static LIBRARIES: [Option<&lua::Library>; 2] = [Some(&library::KERNEL), None];
+
+// ANCHOR: module
+/// The module: as long as it is loaded, there is the device.
+#[pin_data]
+struct LunatikRs {
+    #[pin]
+    _device: device::Device,
+}
+
+impl kernel::InPlaceModule for LunatikRs {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let checked = params::Params::get();
+        try_pin_init!(Self {
+            _device <- {
+                checked?;
+                device::Device::new()
+            },
+        })
+    }
+}
+// ANCHOR_END: module
