@@ -8,8 +8,8 @@ use std::process::Command;
 use crate::interrupt;
 use crate::kernel::{Kernel, clean_environment};
 use crate::paths::{Paths, make_dir};
-use crate::say::{Doing, Result, disk_full, problem};
-use crate::tools::Toolchain;
+use crate::say::{Doing, Result, Times, disk_full, problem};
+use crate::tools::{Toolchain, lua};
 
 /// A folder with built modules.
 pub struct Built {
@@ -53,6 +53,9 @@ pub fn build(
     only: Option<&str>,
     extra: &[&str],
 ) -> Result<Built> {
+    if lua::is_wanted(from) {
+        lua::ready(paths, &mut Times::default())?;
+    }
     let name = format!("{name}/{}", kernel.folder());
     let dir = make_dir(paths.build.join(&name))?;
     // Two runs in two terminals: Kbuild's own files are not made for that.
@@ -68,6 +71,9 @@ pub fn build(
         None => make.arg("modules"),
     };
     clean_environment(&mut make);
+    if let Some(dir) = toolchain.libclang() {
+        make.env("LIBCLANG_PATH", dir);
+    }
     let out = interrupt::output(&mut make).doing(|| "run make".into())?;
     interrupt::check()?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();

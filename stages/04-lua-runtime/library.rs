@@ -5,9 +5,12 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
     time::{
         ClockSource,
@@ -17,11 +20,15 @@ use kernel::{
 
 use super::lua::{
     Call,
+    Class,
+    ClassOf,
     Entry,
     Failure,
     Function,
     Library,
+    Object,
     Returned,
+    Share,
     Value, //
 };
 
@@ -150,6 +157,63 @@ impl Function for HowManyHeld {
 }
 // ANCHOR_END: held
 
+// ANCHOR: counter
+/// A number that several states may add to.
+struct Counter(Atomic<i64>);
+
+static COUNTER: ClassOf<Counter> = ClassOf::new(
+    c"counter",
+    &[Entry::of::<CounterAdd>(), Entry::of::<CounterGet>(), Entry::END],
+);
+
+impl Class for Counter {
+    fn class() -> &'static ClassOf<Self> {
+        &COUNTER
+    }
+}
+
+impl Share for Counter {}
+
+/// `counter()`: makes one.
+struct NewCounter;
+
+impl Function for NewCounter {
+    const NAME: &'static CStr = c"counter";
+
+    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
+        let counter = Arc::new(Counter(Atomic::new(0)), GFP_KERNEL)?;
+        Ok(Returned::Object(Object::new(counter)))
+    }
+}
+
+/// `counter:add(n)`: adds to it, and gives what it was before.
+struct CounterAdd;
+
+impl Function for CounterAdd {
+    const NAME: &'static CStr = c"add";
+
+    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+        let counter = call.object::<Counter>(1)?;
+        Ok(Returned::Integer(
+            counter.0.fetch_add(call.integer(2)?, Relaxed),
+        ))
+    }
+}
+
+/// `counter:get()`: what it is.
+struct CounterGet;
+
+impl Function for CounterGet {
+    const NAME: &'static CStr = c"get";
+
+    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+        Ok(Returned::Integer(
+            call.object::<Counter>(1)?.0.load(Relaxed),
+        ))
+    }
+}
+// ANCHOR_END: counter
+
 /// The library.
 pub(crate) static KERNEL: Library = Library::new(
     c"kernel",
@@ -161,6 +225,7 @@ pub(crate) static KERNEL: Library = Library::new(
         Entry::of::<Nothing>(),
         Entry::of::<Hold>(),
         Entry::of::<HowManyHeld>(),
+        Entry::making::<NewCounter, Counter>(&COUNTER),
         Entry::END,
     ],
 );

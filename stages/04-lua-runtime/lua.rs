@@ -28,6 +28,10 @@ use core::{
 use kernel::{
     prelude::*,
     str::BStr,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
     types::NotThreadSafe, //
 };
 
@@ -60,7 +64,10 @@ pub enum Value<'a> {
     Integer(i64),
     /// A string: any bytes.
     Bytes(&'a [u8]),
-    /// A table, a function or a coroutine, which do not leave their state.
+    /// An object that is given to a script. (One that comes from a script is had by
+    /// [`Call::object`], which asks for its class.)
+    Object(ObjectRef<'a>),
+    /// A table, a function or a coroutine, which do not leave their state; or an object.
     Other,
 }
 
@@ -98,6 +105,11 @@ impl<'a> Value<'a> {
                 raw.type_ = sys::klua_type_KLUA_STRING;
                 raw.pointer = bytes.as_ptr().cast();
                 raw.length = bytes.len();
+            }
+            Value::Object(object) => {
+                raw.type_ = sys::klua_type_KLUA_OBJECT;
+                raw.pointer = object.pointer;
+                raw.class = object.class;
             }
         }
         raw
@@ -143,6 +155,8 @@ pub enum Returned {
     Integer(i64),
     /// A string.
     Bytes(KVVec<u8>),
+    /// An object, of the class that the function's entry names.
+    Object(Object),
 }
 
 // ANCHOR: function
@@ -171,6 +185,13 @@ impl Entry {
             call: Some(enter::<F>),
             makes: core::ptr::null(),
         })
+    }
+
+    /// The entry of a function whose result is an object of a class.
+    pub const fn making<F: Function, T: Class>(class: &'static ClassOf<T>) -> Self {
+        let Self(mut raw) = Self::of::<F>();
+        raw.makes = &class.raw;
+        Self(raw)
     }
 
     /// What stands at the end of each list of entries.
@@ -226,6 +247,14 @@ unsafe extern "C" fn enter<F: Function>(host: *mut c_void, raw: *mut sys::klua_c
     // All that the function had is dropped, and what is left to do drops nothing. C raises, where
     // it has to, when this function has returned.
     match result {
+        Ok(Returned::Object(object)) => {
+            // SAFETY: The function that was called is what the entry says, which is constant.
+            if unsafe { (*raw.function).makes } != object.class {
+                return EINVAL.to_errno();
+            }
+            raw.result = object.into_raw();
+            0
+        }
         Ok(value) => {
             raw.result = host.keep(value);
             0
@@ -282,6 +311,30 @@ impl<'a> Call<'a> {
         }
     }
 
+    // ANCHOR: object
+    /// An argument that has to be an object of class `T`, and not closed.
+    #[doc(alias = "LUNATIK_OBJECTCHECKER")]
+    #[doc(alias = "LUNATIK_PRIVATECHECKER")]
+    pub fn object<T: Class>(&self, index: u32) -> Result<ArcBorrow<'_, T>, Failure> {
+        let raw = (index as usize)
+            .checked_sub(1)
+            .filter(|_| index <= self.raw.count)
+            .and_then(|index| self.raw.arguments.get(index))
+            .filter(|raw| raw.type_ == sys::klua_type_KLUA_OBJECT)
+            .filter(|raw| core::ptr::eq(raw.class, &T::class().raw) && !raw.pointer.is_null());
+        match raw {
+            // SAFETY: An object of this class is an `Arc<T>`: see `ClassOf`. Lua has a reference,
+            // and keeps it while the object is an argument, even if a script closes it: the
+            // trampoline has one of its own.
+            Some(raw) => Ok(unsafe { ArcBorrow::from_raw(raw.pointer.cast()) }),
+            None => Err(Failure::Argument {
+                index,
+                expected: T::class().name,
+            }),
+        }
+    }
+    // ANCHOR_END: object
+
     /// Lua, to call a function of the script from here.
     #[doc(alias = "lunatik_handle")]
     pub fn lua(&mut self) -> Lua<'_> {
@@ -290,6 +343,131 @@ impl<'a> Call<'a> {
             thread: self.raw.thread,
             host: self.host,
             _here: NotThreadSafe,
+        }
+    }
+}
+
+// --- Objects ------------------------------------------------------------------------------------
+
+// ANCHOR: class
+/// A class of objects that scripts can have.
+///
+/// An object is an [`Arc`], of which each state that knows the object has a reference. Methods are
+/// [`Function`]s that ask for the object as their first argument, with [`Call::object`]. They get
+/// a shared reference, on whatever CPU: what changes is in a lock, or atomic, or it does not
+/// compile.
+#[doc(alias = "lunatik_class_t")]
+pub trait Class: Send + Sync + Sized + 'static {
+    /// The class: a static of the type's own.
+    fn class() -> &'static ClassOf<Self>;
+}
+
+/// A class whose objects may be given from one state to another.
+///
+/// A class without it is what the C API calls `LUNATIK_OPT_SINGLE`.
+pub trait Share: Class {}
+// ANCHOR_END: class
+
+/// What C knows of a class; its address is what tells it from others.
+///
+/// # Invariants
+///
+/// What `raw` is told to acquire and to release are `Arc<T>`s.
+pub struct ClassOf<T> {
+    raw: sys::klua_class,
+    name: &'static CStr,
+    _objects: PhantomData<fn() -> T>,
+}
+
+// SAFETY: It is constant.
+unsafe impl<T> Sync for ClassOf<T> {}
+
+impl<T: Class> ClassOf<T> {
+    /// Makes one of a list of methods, the last being [`Entry::END`].
+    pub const fn new<const N: usize>(name: &'static CStr, methods: &'static [Entry; N]) -> Self {
+        assert!(N > 0 && methods[N - 1].0.name.is_null());
+        // INVARIANT: `acquire` and `release` are those of `Arc<T>`.
+        Self {
+            raw: sys::klua_class {
+                name: kernel::str::as_char_ptr_in_const_context(name),
+                acquire: Some(acquire::<T>),
+                release: Some(release::<T>),
+                methods: methods.as_ptr().cast(),
+            },
+            name,
+            _objects: PhantomData,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `object` must be what `Arc::<T>::into_raw()` gave, and there must be a reference.
+unsafe extern "C" fn acquire<T: Class>(object: *const c_void) {
+    // SAFETY: By the safety requirements.
+    let object = unsafe { ArcBorrow::<T>::from_raw(object.cast()) };
+    let _ = Arc::into_raw(Arc::from(object));
+}
+
+/// # Safety
+///
+/// `object` must be what `Arc::<T>::into_raw()` gave; a reference is taken away.
+unsafe extern "C" fn release<T: Class>(object: *const c_void) {
+    // SAFETY: By the safety requirements.
+    drop(unsafe { Arc::<T>::from_raw(object.cast()) });
+}
+
+/// A reference to an object, on its way into Lua.
+pub struct Object {
+    pointer: *const c_void,
+    class: *const sys::klua_class,
+    release: unsafe extern "C" fn(*const c_void),
+}
+
+impl Object {
+    /// Gives the reference away.
+    pub fn new<T: Class>(object: Arc<T>) -> Self {
+        Self {
+            pointer: Arc::into_raw(object).cast(),
+            class: &T::class().raw,
+            release: release::<T>,
+        }
+    }
+
+    fn into_raw(self) -> sys::klua_value {
+        let raw = sys::klua_value {
+            type_: sys::klua_type_KLUA_OBJECT,
+            pointer: self.pointer,
+            class: self.class,
+            ..Default::default()
+        };
+        core::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: The pointer came from such an `Arc`, and was not given away.
+        unsafe { (self.release)(self.pointer) };
+    }
+}
+
+/// An object that may be given to any state.
+#[derive(Clone, Copy)]
+pub struct ObjectRef<'a> {
+    pointer: *const c_void,
+    class: *const sys::klua_class,
+    _object: PhantomData<&'a ()>,
+}
+
+impl<'a> ObjectRef<'a> {
+    /// Refers to an object whose class may be shared.
+    pub fn new<T: Share>(object: ArcBorrow<'a, T>) -> Self {
+        Self {
+            pointer: (&raw const *object).cast(),
+            class: &T::class().raw,
+            _object: PhantomData,
         }
     }
 }
@@ -313,7 +491,8 @@ impl Host {
     /// Makes plain data of a value, and keeps what it points to.
     fn keep(&self, value: Returned) -> sys::klua_value {
         match value {
-            Returned::Nil => Value::Nil.to_raw(),
+            // (An object is not kept here: it goes into the box that waits for it.)
+            Returned::Nil | Returned::Object(_) => Value::Nil.to_raw(),
             Returned::Boolean(value) => Value::Boolean(value).to_raw(),
             Returned::Integer(value) => Value::Integer(value).to_raw(),
             Returned::Bytes(bytes) => {

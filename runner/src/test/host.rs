@@ -13,7 +13,7 @@ use crate::paths::{Paths, make_dir, read};
 use crate::run;
 use crate::say::{Doing, Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::tools::Toolchain;
+use crate::tools::{Toolchain, lua};
 use crate::trace::log;
 use crate::trace::mutate::mutate_and_check;
 use crate::verdict;
@@ -199,6 +199,12 @@ pub fn alone(
             make.arg("-C").arg(&kernel.dir).arg(format!("M={}", here.display())).arg("modules");
             make.args(toolchain.make_args(paths));
             clean_environment(&mut make);
+            if lua::is_wanted(&here) {
+                lua::ready(paths, &mut Times::default())?;
+            }
+            if let Some(dir) = toolchain.libclang() {
+                make.env("LIBCLANG_PATH", dir);
+            }
             quiet(&mut make)?;
             let kos = stage.about.modules.iter().map(|module| here.join(format!("{module}.ko")));
             match kos.into_iter().find(|ko| !ko.exists()) {

@@ -4,6 +4,7 @@
 
 mod host;
 mod install;
+pub mod lua;
 mod toolchain;
 
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use super::Tools;
 use super::host::{self, find};
+use super::lua;
 use crate::paths::{Paths, var, write};
 use crate::say::{Result, note, problem};
 
@@ -109,12 +110,13 @@ impl Toolchain {
     }
 
     /// The arguments that make Kbuild use exactly this toolchain.
+    /// (And where Lua is, for a stage that has it.)
     pub fn make_args(&self, paths: &Paths) -> Vec<String> {
         let beside = |name: &str| {
             let near = self.rustc.with_file_name(name);
             if near.exists() { near.display().to_string() } else { name.into() }
         };
-        vec![
+        let mut args = vec![
             self.llvm_arg(),
             format!("RUSTC={}", self.rustc.display()),
             // The procedural macros too: rustc loads only what it built itself.
@@ -123,7 +125,9 @@ impl Toolchain {
             format!("RUSTFMT={}", beside("rustfmt")),
             format!("CLIPPY_DRIVER={}", beside("clippy-driver")),
             format!("BINDGEN={}", Tools::get().pinned.bindgen().path(paths).display()),
-        ]
+        ];
+        args.extend(lua::folder(paths).map(|dir| format!("LUA_SRC={}", dir.display())));
+        args
     }
 
     /// Kbuild's LLVM=: the suffix or the folder of clang and its kin.

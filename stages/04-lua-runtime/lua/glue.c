@@ -341,7 +341,14 @@ static int call_rust(lua_State *L)
 	for (int i = 0; i < count; i++)
 		read_value(L, i + 1, &call.arguments[i]);
 
+	/* While Rust has an object, a script that it calls may close that object. */
+	for (int i = 0; i < count; i++)
+		if (call.arguments[i].type == KLUA_OBJECT && call.arguments[i].pointer)
+			call.arguments[i].class->acquire(call.arguments[i].pointer);
 	error = function->call(k->host.data, &call);
+	for (int i = 0; i < count; i++)
+		if (call.arguments[i].type == KLUA_OBJECT && call.arguments[i].pointer)
+			call.arguments[i].class->release(call.arguments[i].pointer);
 
 	if (error == KLUA_BAD_ARGUMENT)
 		return luaL_typeerror(L, call.bad, call.expected);
@@ -358,12 +365,18 @@ static int call_rust(lua_State *L)
 	return 1;
 }
 
-/* __gc: the last reference of this state to an object is gone. */
-static int collect(lua_State *L)
+/*
+ * __gc, __close and close(): this state has no reference to the object any more.
+ * Scripts can call it, with anything.
+ */
+static int close_object(lua_State *L)
 {
 	struct box *box = lua_touserdata(L, 1);
-	const void *object = box->object;
+	const void *object;
 
+	if (lua_type(L, 1) != LUA_TUSERDATA)
+		return luaL_typeerror(L, 1, "object");
+	object = box->object;
 	box->object = NULL;
 	if (object)
 		box->class->release(object);
@@ -395,9 +408,13 @@ static void push_metatable(lua_State *L, const struct klua_class *class)
 	lua_setfield(L, -2, "__name");
 	lua_newtable(L);
 	add_functions(L, class->methods);
+	lua_pushcfunction(L, close_object);
+	lua_setfield(L, -2, "close");
 	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, collect);
+	lua_pushcfunction(L, close_object);
 	lua_setfield(L, -2, "__gc");
+	lua_pushcfunction(L, close_object);
+	lua_setfield(L, -2, "__close");
 	/* What a script gets of it. */
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
