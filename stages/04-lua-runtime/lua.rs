@@ -543,8 +543,8 @@ const LINE_MAX: usize = 120;
 
 impl Output {
     /// Adds text for who reads it; what has no room any more is lost.
-    fn add_unlogged(&mut self, text: &[u8]) {
-        let room = self.max.saturating_sub(self.bytes.len()).min(text.len());
+    fn add_unlogged(&mut self, text: &[u8], max: usize) {
+        let room = max.saturating_sub(self.bytes.len()).min(text.len());
         // Without memory it is lost, too: a `print()` is no reason to fail.
         if let Some(text) = text.get(..room) {
             let _ = self.bytes.extend_from_slice(text, GFP_KERNEL);
@@ -553,7 +553,7 @@ impl Output {
 
     /// Adds text for both.
     fn add(&mut self, text: &[u8]) {
-        self.add_unlogged(text);
+        self.add_unlogged(text, self.max);
         for &byte in text {
             match self.line.get_mut(self.line_length) {
                 Some(place) if byte != b'\n' => {
@@ -733,9 +733,10 @@ impl State {
     pub fn add_error(&mut self, message: &[u8]) {
         // SAFETY: As above.
         let output = unsafe { &mut *self.host.as_ref().output.get() };
-        output.add_unlogged(b"error: ");
-        output.add_unlogged(message);
-        output.add_unlogged(b"\n");
+        // There is room for it, whatever the script has printed.
+        for text in [b"error: ", message, b"\n"] {
+            output.add_unlogged(text, output.max + message.len() + 8);
+        }
     }
 
     /// Ends the line that a script has left open.

@@ -39,8 +39,12 @@
  *
  * The macros below use the names that Lua's functions have for their state (L,
  * ci, pc, ms, fs).  For functions without such a variable there is a constant of
- * the same name, and the compiler removes the counting.
+ * the same name, and the compiler removes the counting.  It has a type of its own,
+ * so that nothing but the counting can take it for the real one.
  */
+struct klua_nobody;
+#define KLUA_STATE(L)		((struct lua_State *)(L))
+#define klua_count_if(L, n)	(KLUA_STATE(L) ? klua_count(KLUA_STATE(L), (n)) : (void)0)
 #define KLUA_IS(text, wanted)	(__builtin_strcmp(text, wanted) == 0)
 
 #ifdef KLUA_COUNTS_INSTRUCTIONS
@@ -50,15 +54,21 @@
  * call whose number is not known yet.
  */
 #include "lstate.h"
-static struct lua_State *const L __maybe_unused;
-static CallInfo *const ci __maybe_unused;
-static const Instruction *const pc __maybe_unused;
+static struct klua_nobody *const L __maybe_unused;
+static struct klua_nobody *const ci __maybe_unused;
+static struct klua_nobody *const pc __maybe_unused;
+
+static __always_inline void klua_spent(struct lua_State *L, CallInfo *ci, const Instruction *pc)
+{
+	ci->u.l.savedpc = pc;
+	L->top.p = ci->top.p;
+	klua_over_budget(L);
+}
 
 #undef l_unlikely
 #define l_unlikely(x)							\
-	((KLUA_IS(#x, "trap") && klua_steps(L, 1) &&			\
-	  (ci->u.l.savedpc = pc, (L)->top.p = ci->top.p,		\
-	   klua_over_budget(L), 0)),					\
+	((KLUA_IS(#x, "trap") && klua_steps(KLUA_STATE(L), 1) ?		\
+	  klua_spent(KLUA_STATE(L), (CallInfo *)(ci), (const Instruction *)(pc)) : (void)0), \
 	 luai_unlikely(x))
 
 /* Not a step, but in this file, too: the bounds of a `for` are integers, not text. */
@@ -79,10 +89,14 @@ struct klua_no_match {
 	const char *src_end;
 };
 static const struct klua_no_match klua_no_match, *const ms __maybe_unused = &klua_no_match;
-static struct lua_State *const L __maybe_unused;
+static struct klua_nobody *const L __maybe_unused;
 static const char *const s __maybe_unused, *const p __maybe_unused, *const ep __maybe_unused;
 
-#define klua_count_match(n)	((ms)->L ? klua_count((ms)->L, (n)) : (void)0)
+#define klua_count_match(n)	klua_count_if((ms)->L, n)
+
+/* Functions that prepare a match have a state, or a match that has one. */
+#undef MAXCCALLS
+#define MAXCCALLS	klua_max_match_depth(KLUA_STATE(L) ? KLUA_STATE(L) : (ms)->L)
 
 /* For %b: a search for the closing character, which asks only once. */
 #define klua_match_cost(text)						\
@@ -108,9 +122,9 @@ static const char *const s __maybe_unused, *const p __maybe_unused, *const ep __
 #if defined(KLUA_COUNTS_LOOPS) || defined(KLUA_COUNTS_MATCHING)
 /* Each turn of a `while`. */
 #ifndef KLUA_COUNTS_MATCHING
-static struct lua_State *const L __maybe_unused;
+static struct klua_nobody *const L __maybe_unused;
 #endif
-#define while(x)	while (((L) ? klua_count(L, 1) : (void)0), (x))
+#define while(x)	while (klua_count_if(L, 1), (x))
 #endif
 
 #ifdef KLUA_COUNTS_TOKENS

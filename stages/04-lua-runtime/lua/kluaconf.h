@@ -116,7 +116,6 @@ static inline int klua_max_match_depth(struct lua_State *L)
 	return left > 100 ? 100 : (int)left + 1;
 }
 
-#define MAXCCALLS	klua_max_match_depth(L)
 
 /* What else lies on the stack. */
 #define LUAL_BUFFERSIZE	256
