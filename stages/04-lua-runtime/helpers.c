@@ -3,8 +3,10 @@
  * What the module needs of the kernel, and the kernel has only as macros and
  * inline functions; helpers.rs documents each for its users.
  */
+#include <linux/kernel_read_file.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/vmalloc.h>
 
 #include "helpers.h"
 
@@ -17,4 +19,15 @@ bool helper_dies_of_signal(void)
 	/* Closing its files, it has taken the signal already. */
 	return (current->flags & PF_EXITING) && (signal->flags & SIGNAL_GROUP_EXIT) &&
 	       (READ_ONCE(signal->group_exit_code) & 0x7f);
+}
+
+ssize_t helper_read_file(const char *path, size_t max, void **text)
+{
+	*text = NULL;
+	return kernel_read_file_from_path(path, 0, text, max, NULL, READING_UNKNOWN);
+}
+
+void helper_free_file(void *text)
+{
+	vfree(text);
 }

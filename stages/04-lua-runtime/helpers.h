@@ -10,4 +10,7 @@
 
 bool helper_dies_of_signal(void);
 
+ssize_t helper_read_file(const char *path, size_t max, void **text);
+void helper_free_file(void *text);
+
 #endif

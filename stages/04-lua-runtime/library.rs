@@ -135,9 +135,11 @@ impl Function for Hold {
             }
             // A function of the script, which may fail in its own ways.
             b"call" => {
-                let fine = call
-                    .lua()
-                    .call(c"called", &[Value::Integer(1)], |r| r.is_ok())?;
+                let one = [Value::Integer(1)];
+                let fine = call.lua().call(c"called", &one, |result| match result {
+                    Ok([_]) => true,
+                    Err(_) => false,
+                })?;
                 Ok(Returned::Boolean(fine))
             }
             _ => Ok(Returned::Nil),
@@ -159,7 +161,14 @@ impl Function for HowManyHeld {
 
 // ANCHOR: counter
 /// A number that several states may add to.
-struct Counter(Atomic<i64>);
+pub(crate) struct Counter(Atomic<i64>);
+
+impl Counter {
+    /// Makes one that is 0.
+    pub(crate) fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+}
 
 static COUNTER: ClassOf<Counter> = ClassOf::new(
     c"counter",
@@ -181,7 +190,7 @@ impl Function for NewCounter {
     const NAME: &'static CStr = c"counter";
 
     fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
-        let counter = Arc::new(Counter(Atomic::new(0)), GFP_KERNEL)?;
+        let counter = Arc::new(Counter::new(), GFP_KERNEL)?;
         Ok(Returned::Object(Object::new(counter)))
     }
 }

@@ -807,36 +807,40 @@ impl Lua<'_> {
         })
     }
 
-    /// Calls a global function of the script, which has to return one value.
-    pub fn call<R>(
+    /// Calls a global function of the script; what it returns is cut, or filled with `nil`, to the
+    /// number of values that `work` wants.
+    #[doc(alias = "lunatik_handle")]
+    pub fn call<const N: usize, R>(
         &mut self,
         name: &CStr,
         arguments: &[Value<'_>],
-        work: impl FnOnce(Result<Value<'_>, Message<'_>>) -> R,
+        work: impl FnOnce(Result<[Value<'_>; N], Message<'_>>) -> R,
     ) -> Result<R> {
-        let mut raw = KVec::with_capacity(arguments.len(), GFP_ATOMIC)?;
-        for argument in arguments {
-            raw.push(argument.to_raw(), GFP_ATOMIC)?;
+        const { assert!(N <= sys::KLUA_MAX_VALUES as usize) };
+        let mut raw = [sys::klua_value::default(); sys::KLUA_MAX_VALUES as usize];
+        for (i, argument) in arguments.iter().enumerate() {
+            *raw.get_mut(i).ok_or(EINVAL)? = argument.to_raw();
         }
         let frame = Frame::new(self);
-        let mut value = sys::klua_value::default();
+        // One at least: there may be a message.
+        let mut values = [sys::klua_value::default(); sys::KLUA_MAX_VALUES as usize];
         // SAFETY: The state is open, and ours alone; the arguments and what they point to are
-        // valid for the call.
+        // valid for the call, and there is room for the results.
         let failed = unsafe {
             sys::klua_call_global(
                 frame.state,
                 frame.thread,
                 name.as_char_ptr(),
                 raw.as_ptr(),
-                raw.len().try_into()?,
-                &mut value,
-                1,
+                arguments.len() as u32,
+                values.as_mut_ptr(),
+                N as u32,
             )
         };
         // SAFETY: As in `run()`.
-        let value = unsafe { Value::from_raw(&value) };
-        Ok(work(match (failed, value) {
-            (0, value) => Ok(value),
+        let value = |i: usize| values.get(i).map_or(Value::Nil, |v| unsafe { Value::from_raw(v) });
+        Ok(work(match (failed, value(0)) {
+            (0, _) => Ok(core::array::from_fn(value)),
             (_, Value::Bytes(message)) => Err(Message(message)),
             _ => Err(Message(b"")),
         }))

@@ -9,6 +9,7 @@
 //! | `lua/`      | the interpreter without a C library or floating-point numbers (C)    |
 //! | `lua`       | a Lua state as Rust sees it: no error of Lua ever leaves a function  |
 //! | `library`   | what scripts get with `require("kernel")`                            |
+//! | `runtime`   | a script that the kernel calls into                                   |
 //! | `device`    | `/dev/luadrv`                                                        |
 //! | `params`    | the budgets                                                          |
 
@@ -19,6 +20,7 @@ mod helpers;
 mod library;
 pub mod lua;
 mod params;
+pub mod runtime;
 
 module! {
     type: LunatikRs,

@@ -2,8 +2,11 @@
 
 //! What needs no VM.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::Tally;
 use crate::book::{self, files};
@@ -206,14 +209,45 @@ pub fn alone(
                 make.env("LIBCLANG_PATH", dir);
             }
             quiet(&mut make)?;
-            let kos = stage.about.modules.iter().map(|module| here.join(format!("{module}.ko")));
-            match kos.into_iter().find(|ko| !ko.exists()) {
+            match kos(&here, stage).find(|ko| !ko.exists()) {
                 None => Ok(()),
                 Some(ko) => Err(problem(format!("{} was not made", ko.display()), "", "")),
             }
         });
+        let name = format!("stage {}: no instruction for floating-point numbers", stage.number);
+        tally.check(name, || {
+            for ko in kos(&copy.join(&stage.folder), stage) {
+                let mut objdump = Command::new(toolchain.llvm_program("llvm-objdump"));
+                let out = objdump.args(["--disassemble", "--no-show-raw-insn"]).arg(&ko).output();
+                let out = out.doing(|| format!("disassemble {}", ko.display()))?;
+                let text = String::from_utf8_lossy(&out.stdout);
+                if let Some(line) = floating_point(&text) {
+                    return Err(problem(
+                        format!("{} uses the floating-point unit", ko.display()),
+                        line,
+                        "the kernel does not save those registers: what a program had in them is lost",
+                    ));
+                }
+                if text.lines().count() < 10 {
+                    return Err(problem(format!("{} has no code", ko.display()), "", ""));
+                }
+            }
+            Ok(())
+        });
     }
     Ok(())
+}
+
+/// The modules of a stage that was built in `dir`.
+fn kos<'a>(dir: &'a Path, stage: &'a Stage) -> impl Iterator<Item = PathBuf> + 'a {
+    stage.about.modules.iter().map(move |module| dir.join(format!("{module}.ko")))
+}
+
+/// The first line of a disassembly with a register of the floating-point unit.
+fn floating_point(disassembly: &str) -> Option<&str> {
+    static REGISTER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"%(?:[xyz]?mm\d+|st\b)").expect("is a constant"));
+    disassembly.lines().find(|line| REGISTER.is_match(line))
 }
 
 /// Cargo, as bootstrap.sh found it, on the runner.
@@ -241,4 +275,18 @@ fn quiet(command: &mut Command) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
     Err(problem(format!("{:?} failed", command.get_program()), said, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_of_the_floating_point_unit_are_seen() {
+        let integers = "  10: movq %rsp, %rax\n  13: callq <memmove>\n  18: leaq (%rsi,%rdi), %r8\n";
+        assert_eq!(floating_point(integers), None);
+        for line in ["  20: addsd %xmm1, %xmm0", "  24: fldl %st(0)", "  28: vmovaps %ymm2, (%rdi)"] {
+            assert_eq!(floating_point(&format!("{integers}{line}\n")), Some(line));
+        }
+    }
 }

@@ -142,6 +142,12 @@ impl Toolchain {
             .or_else(|| find("clang").filter(|path| llvm_major(path) == Some(self.llvm)))
     }
 
+    /// A program of the chosen LLVM.
+    pub fn llvm_program(&self, name: &str) -> PathBuf {
+        let suffixed = format!("{name}-{}", self.llvm);
+        find(&suffixed).or_else(|| find(name)).unwrap_or(suffixed.into())
+    }
+
     /// Its own clippy, whether it is there or not.
     pub fn clippy(&self) -> PathBuf {
         self.rustc.with_file_name("clippy-driver")

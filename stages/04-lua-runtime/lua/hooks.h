@@ -60,7 +60,7 @@ static struct klua_nobody *const pc __maybe_unused;
 
 static __always_inline void klua_spent(struct lua_State *L, CallInfo *ci, const Instruction *pc)
 {
-	ci->u.l.savedpc = pc;
+	ci->u.l.savedpc = pc + 1;	/* it is always one ahead */
 	L->top.p = ci->top.p;
 	klua_over_budget(L);
 }
