@@ -64,6 +64,14 @@ pub(crate) const LUADRV_RUN: u32 = kernel::ioctl::_IO('L' as u32, 1);
 /// How many files are open.
 static STATES: Atomic<u32> = Atomic::new(0);
 
+/// How many files were opened.
+static OPENED: Atomic<u64> = Atomic::new(0);
+
+/// Returns how many files are open.
+pub(crate) fn states() -> u32 {
+    STATES.load(Relaxed)
+}
+
 /// One of the states that may be open at a time; dropping it makes room for another.
 struct Place;
 
@@ -88,6 +96,8 @@ impl Drop for Place {
 /// What belongs to an open file.
 struct Open {
     state: State,
+    /// Tells it from others in the log.
+    file: u64,
     /// What was written and did not run yet.
     script: KVVec<u8>,
     /// More was written than a script may have.
@@ -127,6 +137,7 @@ impl Open {
             0
         };
         self.state.end_line();
+        let file = self.file;
         let lua::Usage {
             bytes_peak: peak,
             steps,
@@ -134,11 +145,11 @@ impl Open {
             ..
         } = self.state.usage();
         if result.is_ok() && lua::may_log() {
-            pr_info!("[luadrv] run: steps={steps} peak={peak} stack={stack}\n");
+            pr_info!("[luadrv] run: file={file} steps={steps} peak={peak} stack={stack}\n");
         }
         if result.is_err() && lua::may_log() {
             let message = BStr::from_bytes(&message);
-            pr_info!("[luadrv] error: steps={steps} peak={peak} stack={stack} spent={spent} message={message}\n");
+            pr_info!("[luadrv] error: file={file} steps={steps} peak={peak} stack={stack} spent={spent} message={message}\n");
         }
         if result.is_err() {
             self.state.add_error(&message);
@@ -186,10 +197,15 @@ impl MiscDevice for LuaDrv {
         let params = Params::get()?;
         let place = Place::take(params.states)?;
         let state = State::new(&params.budget, &LIBRARIES)?;
+        let file = OPENED.fetch_add(1u64, Relaxed) + 1;
+        if lua::may_log() {
+            pr_info!("[luadrv] open: file={file} bytes={}\n", state.usage().bytes);
+        }
         KBox::try_pin_init(
             try_pin_init!(Self {
                 open <- new_mutex!(Open {
                     state,
+                    file,
                     script: KVVec::new(),
                     too_long: false,
                 }, "LuaDrv::open"),
@@ -198,6 +214,15 @@ impl MiscDevice for LuaDrv {
             }),
             GFP_KERNEL,
         )
+    }
+
+    fn release(me: Self::Ptr, _file: &File) {
+        let file = me.open.lock().file;
+        // It closes the state, and warns if a byte is missing.
+        drop(me);
+        if lua::may_log() {
+            pr_info!("[luadrv] close: file={file}\n");
+        }
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {

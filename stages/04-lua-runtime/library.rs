@@ -135,11 +135,12 @@ impl Function for Hold {
             }
             // A function of the script, which may fail in its own ways.
             b"call" => {
-                let one = [Value::Integer(1)];
-                let fine = call.lua().call(c"called", &one, |result| match result {
-                    Ok([_]) => true,
-                    Err(_) => false,
-                })?;
+                let fine =
+                    call.lua()
+                        .call(c"called", &[Value::Integer(1)], |result| match result {
+                            Ok([_]) => true,
+                            Err(_) => false,
+                        });
                 Ok(Returned::Boolean(fine))
             }
             _ => Ok(Returned::Nil),
@@ -172,7 +173,11 @@ impl Counter {
 
 static COUNTER: ClassOf<Counter> = ClassOf::new(
     c"counter",
-    &[Entry::of::<CounterAdd>(), Entry::of::<CounterGet>(), Entry::END],
+    &[
+        Entry::of::<CounterAdd>(),
+        Entry::of::<CounterGet>(),
+        Entry::END,
+    ],
 );
 
 impl Class for Counter {

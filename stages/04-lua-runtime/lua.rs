@@ -29,6 +29,10 @@ use kernel::{
     prelude::*,
     str::BStr,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow, //
     },
@@ -242,7 +246,13 @@ unsafe extern "C" fn enter<F: Function>(host: *mut c_void, raw: *mut sys::klua_c
     // SAFETY: By the safety requirements.
     let raw = unsafe { &mut *raw };
 
+    let traced = trace_call::<F>();
+    // ANCHOR: enter-calls
     let result = F::call(&mut Call { host, raw });
+    // ANCHOR_END: enter-calls
+    if let Some(n) = traced {
+        trace_back::<F>(n, &result);
+    }
 
     // All that the function had is dropped, and what is left to do drops nothing. C raises, where
     // it has to, when this function has returned.
@@ -268,6 +278,47 @@ unsafe extern "C" fn enter<F: Function>(host: *mut c_void, raw: *mut sys::klua_c
     }
 }
 // ANCHOR_END: enter
+
+/// Are calls of Rust functions written into the log?
+static TRACE: Atomic<bool> = Atomic::new(false);
+
+/// How many calls were traced.
+static TRACED: Atomic<u64> = Atomic::new(0);
+
+/// Has each call of a Rust function written into the log, from now on.
+pub fn trace_calls(trace: bool) {
+    TRACE.store(trace, Relaxed);
+}
+
+/// Says that a function is called. Returns the number of the call, if calls are traced.
+fn trace_call<F: Function>() -> Option<u64> {
+    if !TRACE.load(Relaxed) {
+        return None;
+    }
+    let n = TRACED.fetch_add(1u64, Relaxed) + 1;
+    if may_log() {
+        pr_info!("[rust] call: n={n} function={}\n", F::NAME);
+    }
+    Some(n)
+}
+
+/// Says that it is back, with all that it held dropped, and what C will make of it.
+fn trace_back<F: Function>(n: u64, result: &Result<Returned, Failure>) {
+    let name = F::NAME;
+    if !may_log() {
+        return;
+    }
+    match result {
+        Ok(_) => pr_info!("[rust] back: n={n} function={name}\n"),
+        Err(Failure::Errno(e)) => {
+            let errno = e.to_errno();
+            pr_info!("[rust] raise: n={n} function={name} errno={errno}\n");
+        }
+        Err(Failure::Argument { index, .. }) => {
+            pr_info!("[rust] raise: n={n} function={name} argument={index}\n");
+        }
+    }
+}
 
 /// A call by a script: its arguments, and the way back into Lua.
 pub struct Call<'a> {
@@ -774,6 +825,19 @@ pub struct Lua<'a> {
 /// An error of a script: its message, as Lua has it.
 pub struct Message<'a>(pub &'a [u8]);
 
+impl Message<'_> {
+    /// # Safety
+    ///
+    /// As of [`Value::from_raw`].
+    unsafe fn from_raw(raw: &sys::klua_value) -> Self {
+        // SAFETY: By the safety requirements.
+        match unsafe { Value::from_raw(raw) } {
+            Value::Bytes(text) => Self(text),
+            _ => Self(b""),
+        }
+    }
+}
+
 impl Lua<'_> {
     /// Runs a script. `name` stands before the line number in messages; it begins with `=`, or
     /// Lua takes it for the script itself.
@@ -786,7 +850,8 @@ impl Lua<'_> {
         work: impl FnOnce(Result<Value<'_>, Message<'_>>) -> R,
     ) -> R {
         let frame = Frame::new(self);
-        let mut value = sys::klua_value::default();
+        let mut result = sys::klua_value::default();
+        let mut message = sys::klua_value::default();
         // SAFETY: The state is open, and ours alone; the texts are valid for the call.
         let failed = unsafe {
             sys::klua_run_text(
@@ -794,36 +859,34 @@ impl Lua<'_> {
                 name.as_char_ptr(),
                 script.as_ptr().cast(),
                 script.len(),
-                &mut value,
+                &mut result,
+                &mut message,
             )
         };
-        // SAFETY: What it points to is on Lua's stack as long as `frame` lives, and `work` cannot
+        // SAFETY: What these point to is on Lua's stack as long as `frame` lives, and `work` cannot
         // keep it for longer.
-        let value = unsafe { Value::from_raw(&value) };
-        work(match (failed, value) {
-            (0, value) => Ok(value),
-            (_, Value::Bytes(message)) => Err(Message(message)),
-            _ => Err(Message(b"")),
+        work(unsafe {
+            match failed {
+                0 => Ok(Value::from_raw(&result)),
+                _ => Err(Message::from_raw(&message)),
+            }
         })
     }
 
     /// Calls a global function of the script; what it returns is cut, or filled with `nil`, to the
     /// number of values that `work` wants.
     #[doc(alias = "lunatik_handle")]
-    pub fn call<const N: usize, R>(
+    pub fn call<const A: usize, const N: usize, R>(
         &mut self,
         name: &CStr,
-        arguments: &[Value<'_>],
+        arguments: &[Value<'_>; A],
         work: impl FnOnce(Result<[Value<'_>; N], Message<'_>>) -> R,
-    ) -> Result<R> {
-        const { assert!(N <= sys::KLUA_MAX_VALUES as usize) };
-        let mut raw = [sys::klua_value::default(); sys::KLUA_MAX_VALUES as usize];
-        for (i, argument) in arguments.iter().enumerate() {
-            *raw.get_mut(i).ok_or(EINVAL)? = argument.to_raw();
-        }
+    ) -> R {
+        const { assert!(A <= sys::KLUA_MAX_VALUES as usize && N <= sys::KLUA_MAX_VALUES as usize) };
+        let arguments = arguments.map(Value::to_raw);
         let frame = Frame::new(self);
-        // One at least: there may be a message.
-        let mut values = [sys::klua_value::default(); sys::KLUA_MAX_VALUES as usize];
+        let mut results = [sys::klua_value::default(); N];
+        let mut message = sys::klua_value::default();
         // SAFETY: The state is open, and ours alone; the arguments and what they point to are
         // valid for the call, and there is room for the results.
         let failed = unsafe {
@@ -831,19 +894,20 @@ impl Lua<'_> {
                 frame.state,
                 frame.thread,
                 name.as_char_ptr(),
-                raw.as_ptr(),
-                arguments.len() as u32,
-                values.as_mut_ptr(),
+                arguments.as_ptr(),
+                A as u32,
+                results.as_mut_ptr(),
                 N as u32,
+                &mut message,
             )
         };
         // SAFETY: As in `run()`.
-        let value = |i: usize| values.get(i).map_or(Value::Nil, |v| unsafe { Value::from_raw(v) });
-        Ok(work(match (failed, value(0)) {
-            (0, _) => Ok(core::array::from_fn(value)),
-            (_, Value::Bytes(message)) => Err(Message(message)),
-            _ => Err(Message(b"")),
-        }))
+        work(unsafe {
+            match failed {
+                0 => Ok(results.map(|result| Value::from_raw(&result))),
+                _ => Err(Message::from_raw(&message)),
+            }
+        })
     }
 
     /// Adds text to what the script has printed.

@@ -61,6 +61,10 @@ module! {
             default: 16,
             description: "How many files of /dev/luadrv may be open at a time",
         },
+        trace: u32 {
+            default: 0,
+            description: "1: write calls of Rust functions into the log",
+        },
         measure: u32 {
             default: 0,
             description: "1: measure how much of the stack a run uses",
@@ -73,7 +77,7 @@ static LIBRARIES: [Option<&lua::Library>; 2] = [Some(&library::KERNEL), None];
 
 // ANCHOR: module
 /// The module: as long as it is loaded, there is the device.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 struct LunatikRs {
     #[pin]
     _device: device::Device,
@@ -81,13 +85,22 @@ struct LunatikRs {
 
 impl kernel::InPlaceModule for LunatikRs {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let checked = params::Params::get();
+        let params = params::Params::get();
         try_pin_init!(Self {
             _device <- {
-                checked?;
+                lua::trace_calls(params?.trace);
+                pr_info!("[init] init\n");
                 device::Device::new()
             },
         })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for LunatikRs {
+    fn drop(self: Pin<&mut Self>) {
+        // No file is open, so no state is left.
+        pr_info!("[exit] exit: states={}\n", device::states());
     }
 }
 // ANCHOR_END: module

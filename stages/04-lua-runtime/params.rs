@@ -18,6 +18,8 @@ pub(crate) struct Params {
     pub(crate) states: u32,
     /// Bytes of a script.
     pub(crate) script: usize,
+    /// Are calls of Rust functions written into the log?
+    pub(crate) trace: bool,
     /// Is the use of the stack measured?
     pub(crate) measure: bool,
 }
@@ -38,6 +40,7 @@ impl Params {
             },
             states: checked("states", module_parameters::states.value(), 1, 1024)?,
             script: kib("script_kib", module_parameters::script_kib.value(), 1 << 14)?,
+            trace: checked("trace", module_parameters::trace.value(), 0, 1)? != 0,
             measure: module_parameters::measure.value() != 0,
         })
     }

@@ -12,7 +12,7 @@
 //!     lua.call(c"myread", &[Value::Integer(16), Value::Integer(0)], |result| match result {
 //!         Ok([Value::Bytes(bytes)]) => ...
 //!     })
-//! })??;
+//! })?;
 //!
 //! runtime.stop()?;
 //! ```

@@ -447,10 +447,10 @@ static int require(lua_State *L)
 
 /*
  * Calls a protected function with one argument.  Returns 0 with `wanted` values on
- * the stack, or 1 with the message in `result`.
+ * the stack, or 1 with the message.
  */
 static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argument,
-		     int wanted, struct klua_value *result)
+		     int wanted, struct klua_value *message)
 {
 	int status = LUA_ERRMEM;
 
@@ -466,11 +466,11 @@ static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argume
 	end(k);
 	if (status == LUA_OK)
 		return 0;
-	read_value(L, -1, result);
-	if (result->type != KLUA_STRING) {
+	read_value(L, -1, message);
+	if (message->type != KLUA_STRING) {
 		static const char text[] = "(the error is not a string)";
 
-		*result = (struct klua_value) {
+		*message = (struct klua_value) {
 			.type = KLUA_STRING,
 			.pointer = text,
 			.length = sizeof(text) - 1,
@@ -496,11 +496,11 @@ static int run_text_protected(lua_State *L)
 }
 
 int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
-		  struct klua_value *result)
+		  struct klua_value *result, struct klua_value *message)
 {
 	struct text argument = { .name = name, .text = text, .length = length };
 
-	if (protected(k, k->L, run_text_protected, &argument, 1, result))
+	if (protected(k, k->L, run_text_protected, &argument, 1, message))
 		return 1;
 	read_value(k->L, -1, result);
 	return 0;
@@ -525,14 +525,15 @@ static int call_global_protected(lua_State *L)
 
 int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
 		     const struct klua_value *arguments, unsigned int count,
-		     struct klua_value *results, unsigned int wanted)
+		     struct klua_value *results, unsigned int wanted,
+		     struct klua_value *message)
 {
 	struct global_call call = {
 		.name = name, .arguments = arguments, .count = count, .wanted = wanted,
 	};
 	lua_State *L = thread ? thread : k->L;
 
-	if (protected(k, L, call_global_protected, &call, wanted, results))
+	if (protected(k, L, call_global_protected, &call, wanted, message))
 		return 1;
 	for (unsigned int i = 0; i < wanted; i++)
 		read_value(L, (int)i - (int)wanted, &results[i]);

@@ -61,7 +61,7 @@ struct klua_class {
 	const struct klua_function *methods;	/* the last has no name */
 };
 
-#define KLUA_MAX_VALUES	16
+#define KLUA_MAX_VALUES	8
 
 /* A call of a Rust function by a script. */
 struct klua_call {
@@ -107,14 +107,15 @@ struct klua *klua_open(const struct klua_budget *budget, const struct klua_host 
 void klua_close(struct klua *k);
 
 /*
- * Each of these runs Lua.  0 if that ends well; else `result` is the message, a
- * string.  What `result` points to is there until klua_forget().
+ * Each of these runs Lua.  0 if that ends well; else there are no results, and a
+ * message, a string.  What these point to is there until klua_forget().
  */
 int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
-		  struct klua_value *result);
+		  struct klua_value *result, struct klua_value *message);
 int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
 		     const struct klua_value *arguments, unsigned int count,
-		     struct klua_value *results, unsigned int wanted);
+		     struct klua_value *results, unsigned int wanted,
+		     struct klua_value *message);
 void klua_forget(struct klua *k, struct lua_State *thread, int top);
 int klua_top(struct klua *k, struct lua_State *thread);
 
