@@ -822,6 +822,10 @@ pub struct Lua<'a> {
 }
 // ANCHOR_END: lua
 
+// ANCHOR: raising
+// (Here a refusal puts a call of a function of Lua that raises.)
+// ANCHOR_END: raising
+
 /// An error of a script: its message, as Lua has it.
 pub struct Message<'a>(pub &'a [u8]);
 

@@ -104,3 +104,7 @@ impl PinnedDrop for LunatikRs {
     }
 }
 // ANCHOR_END: module
+
+// ANCHOR: checks
+// (Here the refusals put what must not compile.)
+// ANCHOR_END: checks
