@@ -105,8 +105,8 @@ struct Open {
 }
 
 impl Open {
-    /// Runs what was gathered, if anything was.
-    fn run(&mut self, measure: bool) -> Result {
+    /// Runs what was gathered, if anything was. `by` is the call that does it.
+    fn run(&mut self, by: &str, measure: bool) -> Result {
         let script = core::mem::take(&mut self.script);
         if core::mem::take(&mut self.too_long) {
             pr_info!("[luadrv] refused: the script is too long\n");
@@ -145,11 +145,11 @@ impl Open {
             ..
         } = self.state.usage();
         if result.is_ok() && lua::may_log() {
-            pr_info!("[luadrv] run: file={file} steps={steps} peak={peak} stack={stack}\n");
+            pr_info!("[luadrv] run: file={file} by={by} steps={steps} peak={peak} stack={stack}\n");
         }
         if result.is_err() && lua::may_log() {
             let message = BStr::from_bytes(&message);
-            pr_info!("[luadrv] error: file={file} steps={steps} peak={peak} stack={stack} spent={spent} message={message}\n");
+            pr_info!("[luadrv] error: file={file} by={by} steps={steps} peak={peak} stack={stack} spent={spent} message={message}\n");
         }
         if result.is_err() {
             self.state.add_error(&message);
@@ -181,7 +181,7 @@ impl LuaDrv {
             open.too_long = false;
             return Ok(());
         }
-        open.run(self.params.measure)
+        open.run("close", self.params.measure)
     }
 }
 
@@ -241,7 +241,7 @@ impl MiscDevice for LuaDrv {
     fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let me = kiocb.file();
         let mut open = me.open.lock();
-        open.run(me.params.measure)?;
+        open.run("read", me.params.measure)?;
         let taken = open.state.read_output(|text| iov.copy_to_iter(text));
         drop(open);
         *kiocb.ki_pos_mut() += taken as i64;
@@ -250,7 +250,7 @@ impl MiscDevice for LuaDrv {
 
     fn ioctl(me: Pin<&Self>, _file: &File, cmd: u32, _arg: usize) -> Result<isize> {
         match cmd {
-            LUADRV_RUN => me.open.lock().run(me.params.measure).map(|()| 0),
+            LUADRV_RUN => me.open.lock().run("ioctl", me.params.measure).map(|()| 0),
             _ => Err(ENOTTY),
         }
     }

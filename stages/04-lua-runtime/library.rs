@@ -98,10 +98,10 @@ impl Function for TimeNs {
 static HELD: Atomic<i64> = Atomic::new(0);
 
 /// Something that has to be dropped, such as the guard of a lock.
-struct Held;
+pub(crate) struct Held;
 
 impl Held {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         HELD.add(1, Relaxed);
         Self
     }

@@ -327,13 +327,16 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    fn raw_argument(&self, index: u32) -> Option<&sys::klua_value> {
+        // SAFETY: C has put that many values there, which stay until the call is over.
+        let arguments =
+            unsafe { core::slice::from_raw_parts(self.raw.arguments, self.raw.count as usize) };
+        arguments.get((index as usize).checked_sub(1)?)
+    }
+
     /// The argument number `index`, counted from 1.
     pub fn argument(&self, index: u32) -> Value<'_> {
-        let raw = (index as usize)
-            .checked_sub(1)
-            .filter(|_| index <= self.raw.count)
-            .and_then(|index| self.raw.arguments.get(index));
-        match raw {
+        match self.raw_argument(index) {
             // SAFETY: The arguments lie on Lua's stack as long as the call lasts.
             Some(raw) => unsafe { Value::from_raw(raw) },
             None => Value::Nil,
@@ -367,10 +370,8 @@ impl<'a> Call<'a> {
     #[doc(alias = "LUNATIK_OBJECTCHECKER")]
     #[doc(alias = "LUNATIK_PRIVATECHECKER")]
     pub fn object<T: Class>(&self, index: u32) -> Result<ArcBorrow<'_, T>, Failure> {
-        let raw = (index as usize)
-            .checked_sub(1)
-            .filter(|_| index <= self.raw.count)
-            .and_then(|index| self.raw.arguments.get(index))
+        let raw = self
+            .raw_argument(index)
             .filter(|raw| raw.type_ == sys::klua_type_KLUA_OBJECT)
             .filter(|raw| core::ptr::eq(raw.class, &T::class().raw) && !raw.pointer.is_null());
         match raw {

@@ -128,8 +128,10 @@ impl Runtime {
     #[doc(alias = "lunatik_run")]
     pub fn run<R>(&self, handler: impl FnOnce(&mut Lua<'_>) -> R) -> Result<R> {
         self.not_inside()?;
+        // ANCHOR: run-locks
         let mut state = self.state.lock();
         let state = (*state).as_mut().ok_or(ENXIO)?;
+        // ANCHOR_END: run-locks
 
         self.runs_in.store(current(), Relaxed);
         // Dropped before the lock is.

@@ -328,7 +328,10 @@ static int call_rust(lua_State *L)
 {
 	struct klua *k = state_of(L);
 	const struct klua_function *function = lua_touserdata(L, lua_upvalueindex(1));
-	struct klua_call call = { .state = k, .thread = L, .function = function };
+	struct klua_value arguments[KLUA_MAX_VALUES];
+	struct klua_call call = {
+		.state = k, .thread = L, .function = function, .arguments = arguments,
+	};
 	struct box *box = NULL;
 	int error, count = lua_gettop(L);
 
@@ -339,16 +342,16 @@ static int call_rust(lua_State *L)
 		box = push_box(L, function->makes);
 	call.count = count;
 	for (int i = 0; i < count; i++)
-		read_value(L, i + 1, &call.arguments[i]);
+		read_value(L, i + 1, &arguments[i]);
 
 	/* While Rust has an object, a script that it calls may close that object. */
 	for (int i = 0; i < count; i++)
-		if (call.arguments[i].type == KLUA_OBJECT && call.arguments[i].pointer)
-			call.arguments[i].class->acquire(call.arguments[i].pointer);
+		if (arguments[i].type == KLUA_OBJECT && arguments[i].pointer)
+			arguments[i].class->acquire(arguments[i].pointer);
 	error = function->call(k->host.data, &call);
 	for (int i = 0; i < count; i++)
-		if (call.arguments[i].type == KLUA_OBJECT && call.arguments[i].pointer)
-			call.arguments[i].class->release(call.arguments[i].pointer);
+		if (arguments[i].type == KLUA_OBJECT && arguments[i].pointer)
+			arguments[i].class->release(arguments[i].pointer);
 
 	if (error == KLUA_BAD_ARGUMENT)
 		return luaL_typeerror(L, call.bad, call.expected);

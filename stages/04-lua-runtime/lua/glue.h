@@ -69,7 +69,7 @@ struct klua_call {
 	struct lua_State *thread;
 	const struct klua_function *function;
 	unsigned int count;
-	struct klua_value arguments[KLUA_MAX_VALUES];
+	const struct klua_value *arguments;
 	struct klua_value result;
 	/* With KLUA_BAD_ARGUMENT: which one, and what it should be. */
 	unsigned int bad;

@@ -94,11 +94,13 @@ static __always_inline void klua_count(struct lua_State *L, long n)
  */
 static __always_inline unsigned int klua_max_calls(struct lua_State *L, unsigned int depth)
 {
+	// ANCHOR: stack-bound
 	struct klua_hot *hot = klua_hot(L);
 
 	if (__builtin_expect(current_stack_pointer > hot->stack_soft, 1))
 		return 200;
 	return current_stack_pointer > hot->stack_hard ? depth : 0;
+	// ANCHOR_END: stack-bound
 }
 
 #define LUAI_MAXCCALLS	((int)klua_max_calls(L, getCcalls(L)))
