@@ -84,10 +84,11 @@ impl<'a> Value<'a> {
             sys::klua_type_KLUA_NIL => Value::Nil,
             sys::klua_type_KLUA_BOOLEAN => Value::Boolean(raw.integer != 0),
             sys::klua_type_KLUA_INTEGER => Value::Integer(raw.integer),
-            // SAFETY: A string points to its bytes, which by the safety requirements are valid.
-            // Lua's strings never change.
             sys::klua_type_KLUA_STRING => {
-                Value::Bytes(unsafe { core::slice::from_raw_parts(raw.pointer.cast(), raw.length) })
+                // SAFETY: A string points to its bytes, which by the safety requirements are
+                // valid. Lua's strings never change.
+                let bytes = unsafe { core::slice::from_raw_parts(raw.pointer.cast(), raw.length) };
+                Value::Bytes(bytes)
             }
             _ => Value::Other,
         }

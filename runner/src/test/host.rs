@@ -283,9 +283,11 @@ mod tests {
 
     #[test]
     fn registers_of_the_floating_point_unit_are_seen() {
-        let integers = "  10: movq %rsp, %rax\n  13: callq <memmove>\n  18: leaq (%rsi,%rdi), %r8\n";
+        let integers =
+            "  10: movq %rsp, %rax\n  13: callq <memmove>\n  18: leaq (%rsi,%rdi), %r8\n";
         assert_eq!(floating_point(integers), None);
-        for line in ["  20: addsd %xmm1, %xmm0", "  24: fldl %st(0)", "  28: vmovaps %ymm2, (%rdi)"] {
+        for line in ["  20: addsd %xmm1, %xmm0", "  24: fldl %st(0)", "  28: vmovaps %ymm2, (%rdi)"]
+        {
             assert_eq!(floating_point(&format!("{integers}{line}\n")), Some(line));
         }
     }
