@@ -78,7 +78,7 @@ impl Function for Nothing {
     const NAME: &'static CStr = c"nothing";
 
     fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
-        Ok(Returned::Nil)
+        Ok(Returned::Nothing)
     }
 }
 

@@ -9,12 +9,16 @@
 //! [`Failure`], and C raises it once the Rust function is no longer on the stack.
 //!
 //! ```text
-//!   script           C: call_rust()            Rust: enter::<F>()
-//!   ------           --------------            ------------------
-//!   f(1, "x")  --->  reads the arguments
-//!                    into plain data     --->  F::call(&mut Call)
+//!   script           C: precallC() of Lua      Rust: enter::<F>()
+//!   ------           --------------------      ------------------
+//!   f(1, "x")  --->  calls the function  --->  F::call(&mut Call)
+//!                                                reads the arguments that it wants
 //!                                                ... returns; all is dropped
-//!                    pushes the value    <---  Ok(value)
+//!                                              pushes a number, or nil,
+//!                    n values            <---    and says how many: n
+//!                    n is negative:
+//!                    klua_finish() pushes
+//!                    the string          <---  Ok(string)
 //!   value      <---  or raises           <---  Err(failure)
 //! ```
 
@@ -152,6 +156,8 @@ impl From<kernel::alloc::AllocError> for Failure {
 
 /// What a function gives back.
 pub enum Returned {
+    /// No value at all.
+    Nothing,
     /// `nil`.
     Nil,
     /// `true` or `false`.
@@ -192,11 +198,14 @@ impl Entry {
         })
     }
 
-    /// The entry of a function whose result is an object of a class.
+    /// The entry of a function whose result is an object of a class. The function has eight
+    /// arguments at most.
     pub const fn making<F: Function, T: Class>(class: &'static ClassOf<T>) -> Self {
-        let Self(mut raw) = Self::of::<F>();
-        raw.makes = &class.raw;
-        Self(raw)
+        Self(sys::klua_function {
+            name: kernel::str::as_char_ptr_in_const_context(F::NAME),
+            call: Some(enter_making::<F, T>),
+            makes: &class.raw,
+        })
     }
 
     /// What stands at the end of each list of entries.
@@ -235,50 +244,99 @@ impl Library {
 pub type Libraries = [Option<&'static Library>];
 
 // ANCHOR: enter
-/// Where C comes in, when a script calls `F`.
+/// Where Lua comes in, when a script calls `F`. Returns how many values are pushed, or what C has
+/// to finish when this function has returned: nothing that may raise is called before that.
 ///
 /// # Safety
 ///
-/// Only `call_rust()` in `lua/glue.c` calls this: `host` is the `Host` of the state, and `call`
-/// is valid, and ours alone.
-unsafe extern "C" fn enter<F: Function>(host: *mut c_void, raw: *mut sys::klua_call) -> c_int {
-    // SAFETY: By the safety requirements. `host` is not borrowed mutably by anyone: see `Host`.
-    let host = unsafe { &*host.cast::<Host>() };
+/// Only Lua calls this, as a function in C; `thread` is the coroutine that does.
+unsafe extern "C" fn enter<F: Function>(thread: *mut sys::lua_State) -> c_int {
     // SAFETY: By the safety requirements.
-    let raw = unsafe { &mut *raw };
-
-    let traced = trace_call::<F>();
-    // ANCHOR: enter-calls
-    let result = F::call(&mut Call { host, raw });
-    // ANCHOR_END: enter-calls
-    if let Some(n) = traced {
-        trace_back::<F>(n, &result);
-    }
-
-    // All that the function had is dropped, and what is left to do drops nothing. C raises, where
-    // it has to, when this function has returned.
-    match result {
-        Ok(Returned::Object(object)) => {
-            // SAFETY: The function that was called is what the entry says, which is constant.
-            if unsafe { (*raw.function).makes } != object.class {
-                return EINVAL.to_errno();
-            }
-            raw.result = object.into_raw();
-            0
+    match unsafe { call::<F>(thread) } {
+        // All that the function had is dropped. What is left to do here drops nothing.
+        Ok(Returned::Nothing) => 0,
+        Ok(Returned::Nil) => {
+            // SAFETY: In this call nothing was pushed yet, so there is room.
+            unsafe { sys::klua_push_nil(thread) };
+            1
         }
-        Ok(value) => {
-            raw.result = host.keep(value);
-            0
+        Ok(Returned::Boolean(value)) => {
+            // SAFETY: As above.
+            unsafe { sys::klua_push_boolean(thread, value.into()) };
+            1
         }
-        Err(Failure::Errno(error)) => error.to_errno(),
-        Err(Failure::Argument { index, expected }) => {
-            raw.bad = index;
-            raw.expected = expected.as_char_ptr();
-            sys::KLUA_BAD_ARGUMENT as c_int
+        Ok(Returned::Integer(value)) => {
+            // SAFETY: As above.
+            unsafe { sys::klua_push_integer(thread, value) };
+            1
         }
+        Ok(Returned::Bytes(bytes)) => {
+            // SAFETY: `thread` is valid, and its host is not borrowed mutably by anyone: see `Host`.
+            unsafe { sys::klua_leave(thread, &Host::of(thread).keep(bytes)) };
+            sys::klua_left_KLUA_LEFT
+        }
+        // Its entry does not say that it makes any: see `enter_making()`.
+        Ok(Returned::Object(_)) => EINVAL.to_errno(),
+        // SAFETY: By the safety requirements.
+        Err(failure) => unsafe { fail(thread, failure) },
     }
 }
 // ANCHOR_END: enter
+
+/// The same for a function that makes objects of class `T`.
+///
+/// # Safety
+///
+/// As of [`enter`]; and only `make_object()` in `lua/glue.c` calls this.
+unsafe extern "C" fn enter_making<F: Function, T: Class>(thread: *mut sys::lua_State) -> c_int {
+    // SAFETY: By the safety requirements.
+    match unsafe { call::<F>(thread) } {
+        Ok(Returned::Object(object)) if core::ptr::eq(object.class, &T::class().raw) => {
+            // SAFETY: `thread` is valid. The reference is given away, to `make_object()`.
+            unsafe { sys::klua_leave(thread, &object.into_raw()) };
+            sys::klua_left_KLUA_LEFT
+        }
+        Ok(_) => EINVAL.to_errno(),
+        // SAFETY: By the safety requirements.
+        Err(failure) => unsafe { fail(thread, failure) },
+    }
+}
+
+/// Calls `F`.
+///
+/// # Safety
+///
+/// As of [`enter`].
+#[inline(always)]
+unsafe fn call<F: Function>(thread: *mut sys::lua_State) -> Result<Returned, Failure> {
+    let mut call = Call {
+        thread,
+        _of: PhantomData,
+    };
+    if TRACE.load(Relaxed) {
+        return traced::<F>(&mut call);
+    }
+    // ANCHOR: enter-calls
+    F::call(&mut call)
+    // ANCHOR_END: enter-calls
+}
+
+/// Has C raise an error.
+///
+/// # Safety
+///
+/// As of [`enter`].
+#[cold]
+unsafe fn fail(thread: *mut sys::lua_State, failure: Failure) -> c_int {
+    match failure {
+        Failure::Errno(error) => error.to_errno(),
+        Failure::Argument { index, expected } => {
+            // SAFETY: By the safety requirements; the text is there for ever.
+            unsafe { sys::klua_bad_argument(thread, index, expected.as_char_ptr()) };
+            sys::klua_left_KLUA_BAD_ARGUMENT
+        }
+    }
+}
 
 /// Are calls of Rust functions written into the log?
 static TRACE: Atomic<bool> = Atomic::new(false);
@@ -291,67 +349,66 @@ pub fn trace_calls(trace: bool) {
     TRACE.store(trace, Relaxed);
 }
 
-/// Says that a function is called. Returns the number of the call, if calls are traced.
-fn trace_call<F: Function>() -> Option<u64> {
-    if !TRACE.load(Relaxed) {
-        return None;
-    }
+/// Calls `F`, and says in the log that it is called, and that it is back, with all that it held
+/// dropped, and what C will make of it.
+#[cold]
+fn traced<F: Function>(call: &mut Call<'_>) -> Result<Returned, Failure> {
     let n = TRACED.fetch_add(1u64, Relaxed) + 1;
-    if may_log() {
-        pr_info!("[rust] call: n={n} function={}\n", F::NAME);
-    }
-    Some(n)
-}
-
-/// Says that it is back, with all that it held dropped, and what C will make of it.
-fn trace_back<F: Function>(n: u64, result: &Result<Returned, Failure>) {
     let name = F::NAME;
-    if !may_log() {
-        return;
+    if may_log() {
+        pr_info!("[rust] call: n={n} function={name}\n");
     }
-    match result {
-        Ok(_) => pr_info!("[rust] back: n={n} function={name}\n"),
-        Err(Failure::Errno(e)) => {
-            let errno = e.to_errno();
-            pr_info!("[rust] raise: n={n} function={name} errno={errno}\n");
-        }
-        Err(Failure::Argument { index, .. }) => {
-            pr_info!("[rust] raise: n={n} function={name} argument={index}\n");
+    let result = F::call(call);
+    if may_log() {
+        match &result {
+            Ok(_) => pr_info!("[rust] back: n={n} function={name}\n"),
+            Err(Failure::Errno(e)) => {
+                let errno = e.to_errno();
+                pr_info!("[rust] raise: n={n} function={name} errno={errno}\n");
+            }
+            Err(Failure::Argument { index, .. }) => {
+                pr_info!("[rust] raise: n={n} function={name} argument={index}\n");
+            }
         }
     }
+    result
 }
 
 /// A call by a script: its arguments, and the way back into Lua.
+///
+/// # Invariants
+///
+/// `thread` is in a call of a function by Lua, and stays there for `'a`.
 pub struct Call<'a> {
-    host: &'a Host,
-    raw: &'a mut sys::klua_call,
+    thread: *mut sys::lua_State,
+    _of: PhantomData<(&'a mut (), NotThreadSafe)>,
 }
 
 impl<'a> Call<'a> {
-    fn raw_argument(&self, index: u32) -> Option<&sys::klua_value> {
-        // SAFETY: C has put that many values there, which stay until the call is over.
-        let arguments =
-            unsafe { core::slice::from_raw_parts(self.raw.arguments, self.raw.count as usize) };
-        arguments.get((index as usize).checked_sub(1)?)
+    fn raw_argument(&self, index: u32) -> sys::klua_value {
+        let mut raw = sys::klua_value::default();
+        // SAFETY: By the type invariants. Any index will do.
+        unsafe { sys::klua_argument(self.thread, index, &mut raw) };
+        raw
     }
 
     /// The argument number `index`, counted from 1.
     pub fn argument(&self, index: u32) -> Value<'_> {
-        match self.raw_argument(index) {
-            // SAFETY: The arguments lie on Lua's stack as long as the call lasts.
-            Some(raw) => unsafe { Value::from_raw(raw) },
-            None => Value::Nil,
-        }
+        // SAFETY: The arguments lie on Lua's stack as long as the call lasts.
+        unsafe { Value::from_raw(&self.raw_argument(index)) }
     }
 
     /// An argument that has to be an integer.
+    #[inline]
     pub fn integer(&self, index: u32) -> Result<i64, Failure> {
-        match self.argument(index) {
-            Value::Integer(value) => Ok(value),
-            _ => Err(Failure::Argument {
+        let mut value = 0;
+        // SAFETY: By the type invariants. Any index will do.
+        match unsafe { sys::klua_integer(self.thread, index, &mut value) } {
+            0 => Err(Failure::Argument {
                 index,
                 expected: c"integer",
             }),
+            _ => Ok(value),
         }
     }
 
@@ -371,20 +428,20 @@ impl<'a> Call<'a> {
     #[doc(alias = "LUNATIK_OBJECTCHECKER")]
     #[doc(alias = "LUNATIK_PRIVATECHECKER")]
     pub fn object<T: Class>(&self, index: u32) -> Result<ArcBorrow<'_, T>, Failure> {
-        let raw = self
-            .raw_argument(index)
-            .filter(|raw| raw.type_ == sys::klua_type_KLUA_OBJECT)
-            .filter(|raw| core::ptr::eq(raw.class, &T::class().raw) && !raw.pointer.is_null());
-        match raw {
-            // SAFETY: An object of this class is an `Arc<T>`: see `ClassOf`. Lua has a reference,
-            // and keeps it while the object is an argument, even if a script closes it: the
-            // trampoline has one of its own.
-            Some(raw) => Ok(unsafe { ArcBorrow::from_raw(raw.pointer.cast()) }),
-            None => Err(Failure::Argument {
+        let raw = self.raw_argument(index);
+        if raw.type_ != sys::klua_type_KLUA_OBJECT
+            || !core::ptr::eq(raw.class, &T::class().raw)
+            || raw.pointer.is_null()
+        {
+            return Err(Failure::Argument {
                 index,
                 expected: T::class().name,
-            }),
+            });
         }
+        // SAFETY: An object of this class is an `Arc<T>`: see `ClassOf`. Lua has a reference. Only a
+        // script can close the object, and none runs as long as this borrows `self`: `lua()` wants
+        // it mutably.
+        Ok(unsafe { ArcBorrow::from_raw(raw.pointer.cast()) })
     }
     // ANCHOR_END: object
 
@@ -392,9 +449,11 @@ impl<'a> Call<'a> {
     #[doc(alias = "lunatik_handle")]
     pub fn lua(&mut self) -> Lua<'_> {
         Lua {
-            state: self.raw.state,
-            thread: self.raw.thread,
-            host: self.host,
+            // SAFETY: By the type invariants.
+            state: unsafe { sys::klua_of(self.thread) },
+            thread: self.thread,
+            // SAFETY: By the type invariants.
+            host: unsafe { Host::of(self.thread) },
             _here: NotThreadSafe,
         }
     }
@@ -541,20 +600,22 @@ struct Host {
 }
 
 impl Host {
-    /// Makes plain data of a value, and keeps what it points to.
-    fn keep(&self, value: Returned) -> sys::klua_value {
-        match value {
-            // (An object is not kept here: it goes into the box that waits for it.)
-            Returned::Nil | Returned::Object(_) => Value::Nil.to_raw(),
-            Returned::Boolean(value) => Value::Boolean(value).to_raw(),
-            Returned::Integer(value) => Value::Integer(value).to_raw(),
-            Returned::Bytes(bytes) => {
-                // SAFETY: By the type invariants, this is the only reference.
-                let kept = unsafe { &mut *self.kept.get() };
-                *kept = bytes;
-                Value::Bytes(kept).to_raw()
-            }
-        }
+    /// The host of a state.
+    ///
+    /// # Safety
+    ///
+    /// `thread` must be a coroutine of a state that is open for `'a`.
+    unsafe fn of<'a>(thread: *mut sys::lua_State) -> &'a Self {
+        // SAFETY: By the safety requirements. Nobody has a mutable reference.
+        unsafe { &*sys::klua_data(thread).cast() }
+    }
+
+    /// Makes plain data of a string, and keeps what that points to.
+    fn keep(&self, bytes: KVVec<u8>) -> sys::klua_value {
+        // SAFETY: By the type invariants, this is the only reference.
+        let kept = unsafe { &mut *self.kept.get() };
+        *kept = bytes;
+        Value::Bytes(kept).to_raw()
     }
 
     fn output<R>(&self, work: impl FnOnce(&mut Output) -> R) -> R {

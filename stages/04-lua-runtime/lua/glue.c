@@ -3,8 +3,7 @@
  * Between Rust and Lua: see glue.h.
  *
  * A function of Lua that may raise is called only inside a function that
- * lua_pcall() calls: those are named `..._protected`, and the trampolines, which
- * scripts call.
+ * lua_pcall() calls: those are named `..._protected`, and what scripts call.
  */
 #include <linux/atomic.h>
 #include <linux/bug.h>
@@ -54,6 +53,11 @@ struct klua {
 	long long steps_left;	/* beyond those in `hot` */
 	u64 cpu_end;
 	bool spent;
+
+	/* What a Rust function has left to be done: see klua_finish(). */
+	struct klua_value left;
+	unsigned int bad;
+	const char *expected;
 };
 
 static struct klua *state_of(lua_State *L)
@@ -320,51 +324,107 @@ static void push_value(lua_State *L, const struct klua_value *value)
 
 /* --- A script calls Rust -------------------------------------------------------------- */
 
+void *klua_data(struct lua_State *L)
+{
+	return state_of(L)->host.data;
+}
+
+struct klua *klua_of(struct lua_State *L)
+{
+	return state_of(L);
+}
+
+/* Other numbers have a meaning for Lua, which is not that of an argument. */
+static bool is_argument(unsigned int i)
+{
+	return i - 1 < LUAI_MAXSTACK;
+}
+
+void klua_argument(struct lua_State *L, unsigned int i, struct klua_value *value)
+{
+	if (is_argument(i))
+		read_value(L, i, value);
+	else
+		value->type = KLUA_NIL;
+}
+
+int klua_integer(struct lua_State *L, unsigned int i, long long *integer)
+{
+	if (!is_argument(i) || lua_type(L, i) != LUA_TNUMBER)
+		return 0;
+	*integer = lua_tointeger(L, i);
+	return 1;
+}
+
+/* Lua keeps room for twenty values in each call, so pushing these does not raise. */
+void klua_push_nil(struct lua_State *L)
+{
+	lua_pushnil(L);
+}
+
+void klua_push_boolean(struct lua_State *L, int boolean)
+{
+	lua_pushboolean(L, boolean);
+}
+
+void klua_push_integer(struct lua_State *L, long long integer)
+{
+	lua_pushinteger(L, integer);
+}
+
+void klua_leave(struct lua_State *L, const struct klua_value *value)
+{
+	state_of(L)->left = *value;
+}
+
+void klua_bad_argument(struct lua_State *L, unsigned int i, const char *expected)
+{
+	struct klua *k = state_of(L);
+
+	k->bad = i;
+	k->expected = expected;
+}
+
 /*
- * The trampoline.  The upvalue says which function; the fields of `call` are all
- * that it knows of Lua.  Only after it has returned is anything raised.
+ * Lua calls this when a function has returned a negative number: see hooks.h.  The
+ * function was one in Rust, and it is not on the stack any more, so this may raise.
  */
-static int call_rust(lua_State *L)
+int klua_finish(lua_State *L, int n)
+{
+	struct klua *k = state_of(L);
+	const char *name;
+
+	switch (n) {
+	case KLUA_LEFT:
+		/* A string; it is copied before anything else can be left there. */
+		lua_pushlstring(L, k->left.pointer, k->left.length);
+		return 1;
+	case KLUA_BAD_ARGUMENT:
+		return luaL_typeerror(L, k->bad, k->expected);
+	default:
+		name = errname(-n);
+		return luaL_error(L, "%s", name ? name : "EINVAL");
+	}
+}
+
+/*
+ * Calls a Rust function that makes an object.  The box for it comes first: to make
+ * one may raise, and the object must not be lost then.  It lies behind the
+ * arguments, of which there are as many as there can be.
+ */
+static int make_object(lua_State *L)
 {
 	struct klua *k = state_of(L);
 	const struct klua_function *function = lua_touserdata(L, lua_upvalueindex(1));
-	struct klua_value arguments[KLUA_MAX_VALUES];
-	struct klua_call call = {
-		.state = k, .thread = L, .function = function, .arguments = arguments,
-	};
-	struct box *box = NULL;
-	int error, count = lua_gettop(L);
+	struct box *box;
+	int n;
 
-	if (count > KLUA_MAX_VALUES)
-		return luaL_error(L, "too many arguments");
-	/* The box first: to make it may raise, and the result must not be lost then. */
-	if (function->makes)
-		box = push_box(L, function->makes);
-	call.count = count;
-	for (int i = 0; i < count; i++)
-		read_value(L, i + 1, &arguments[i]);
-
-	/* While Rust has an object, a script that it calls may close that object. */
-	for (int i = 0; i < count; i++)
-		if (arguments[i].type == KLUA_OBJECT && arguments[i].pointer)
-			arguments[i].class->acquire(arguments[i].pointer);
-	error = function->call(k->host.data, &call);
-	for (int i = 0; i < count; i++)
-		if (arguments[i].type == KLUA_OBJECT && arguments[i].pointer)
-			arguments[i].class->release(arguments[i].pointer);
-
-	if (error == KLUA_BAD_ARGUMENT)
-		return luaL_typeerror(L, call.bad, call.expected);
-	if (error) {
-		const char *name = errname(-error);
-
-		return luaL_error(L, "%s", name ? name : "EINVAL");
-	}
-	if (call.result.type != KLUA_OBJECT) {
-		push_value(L, &call.result);
-	} else {
-		box->object = call.result.pointer;
-	}
+	lua_settop(L, KLUA_MAX_VALUES);
+	box = push_box(L, function->makes);
+	n = function->call(L);
+	if (n != KLUA_LEFT)
+		return n;
+	box->object = k->left.pointer;
 	return 1;
 }
 
@@ -388,8 +448,12 @@ static int close_object(lua_State *L)
 
 static void push_function(lua_State *L, const struct klua_function *function)
 {
+	if (!function->makes) {
+		lua_pushcfunction(L, function->call);
+		return;
+	}
 	lua_pushlightuserdata(L, (void *)function);
-	lua_pushcclosure(L, call_rust, 1);
+	lua_pushcclosure(L, make_object, 1);
 }
 
 static void add_functions(lua_State *L, const struct klua_function *function)

@@ -63,31 +63,45 @@ struct klua_class {
 
 #define KLUA_MAX_VALUES	8
 
-/* A call of a Rust function by a script. */
-struct klua_call {
-	struct klua *state;
-	struct lua_State *thread;
-	const struct klua_function *function;
-	unsigned int count;
-	const struct klua_value *arguments;
-	struct klua_value result;
-	/* With KLUA_BAD_ARGUMENT: which one, and what it should be. */
-	unsigned int bad;
-	const char *expected;
-};
-
-#define KLUA_BAD_ARGUMENT	1
-
+/*
+ * A Rust function.  Lua calls it as it calls a function in C, with nothing in
+ * between.  It returns how many values it has pushed, or a negative number: then
+ * C does the rest, when the function is gone, since what is left to do may raise.
+ */
 struct klua_function {
 	const char *name;
-	/* 0, a negative errno, or KLUA_BAD_ARGUMENT. */
-	int (*call)(void *host, struct klua_call *call);
+	int (*call)(struct lua_State *L);
 	/*
 	 * Where the result is an object: its class.  Rust gives a reference away
 	 * with it.
 	 */
 	const struct klua_class *makes;
 };
+
+/* The negative numbers: an errno of the kernel, and these. */
+enum klua_left {
+	KLUA_BAD_ARGUMENT = -10000,	/* see klua_bad_argument() */
+	KLUA_LEFT,			/* see klua_leave() */
+};
+
+/*
+ * For such a function, about its own call.  Each is short, and none raises.
+ * Arguments are counted from 1; beyond the last one, they are nil.
+ */
+void *klua_data(struct lua_State *L);
+struct klua *klua_of(struct lua_State *L);
+void klua_argument(struct lua_State *L, unsigned int i, struct klua_value *value);
+int klua_integer(struct lua_State *L, unsigned int i, long long *integer);
+void klua_push_nil(struct lua_State *L);
+void klua_push_boolean(struct lua_State *L, int boolean);
+void klua_push_integer(struct lua_State *L, long long integer);
+/*
+ * It returns KLUA_LEFT, and this is its result: an object, if the function is one
+ * that makes objects, and else a string.
+ */
+void klua_leave(struct lua_State *L, const struct klua_value *value);
+/* It returns KLUA_BAD_ARGUMENT, and this is what is wrong. */
+void klua_bad_argument(struct lua_State *L, unsigned int i, const char *expected);
 
 /* A library: what require() of its name gives. */
 struct klua_library {

@@ -40,6 +40,7 @@ void klua_abort(void);
 void klua_write(struct lua_State *L, const char *s, size_t n);
 void klua_write_line(struct lua_State *L);
 int klua_budget_is_spent(struct lua_State *L);
+int klua_finish(struct lua_State *L, int n);
 
 /* --- The budget of steps --------------------------------------------------- */
 
@@ -64,10 +65,12 @@ static __always_inline struct klua_hot *klua_hot(struct lua_State *L)
 /* Counts steps.  Returns whether the budget is spent; then the caller raises. */
 static __always_inline int klua_steps(struct lua_State *L, long n)
 {
+	// ANCHOR: steps
 	struct klua_hot *hot = klua_hot(L);
 
 	hot->steps_left -= n;
 	return __builtin_expect(hot->steps_left < 0, 0) && klua_budget_is_spent(L);
+	// ANCHOR_END: steps
 }
 
 /* For the loops of libraries: counts, and raises. */

@@ -57,6 +57,7 @@ CFLAGS_$(klua)/src/ltablib.o += -DKLUA_COUNTS_ELEMENTS
 CFLAGS_$(klua)/src/lutf8lib.o += -DKLUA_COUNTS_LOOPS
 CFLAGS_$(klua)/src/lparser.o += -DKLUA_COUNTS_TOKENS
 CFLAGS_$(klua)/src/lcode.o   += -DKLUA_COUNTS_JUMPS
+CFLAGS_$(klua)/src/ldo.o     += -DKLUA_FINISHES_CALLS
 
 ifdef CONFIG_KASAN_STACK
 # The frames that longjmp() leaves would stay poisoned.  Kbuild puts CFLAGS_KASAN
