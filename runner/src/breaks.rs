@@ -122,6 +122,17 @@ impl Case<'_> {
         let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
         let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
         session.add_modules(stage, &built, name)?;
+        if let Some(other) = &variant.beside {
+            let beside = find(stage, self.kind, other)?;
+            let place = format!("{}/{}-{other}", self.kind, stage.folder);
+            let tree = beside.make(paths, stage, &place)?;
+            let built = module::build(paths, kernel, toolchain, &tree, &place, Some(module), &[])?;
+            session.add_modules(stage, &built, other)?;
+        }
+        for program in &variant.programs {
+            let name = program.rsplit('/').next().unwrap_or(program);
+            session.add(&built.dir.join(program), name)?;
+        }
         Ok(module)
     }
 
@@ -155,7 +166,10 @@ impl Case<'_> {
     ) -> Result<(Boot, String)> {
         let &Self { stage, name, variant, flavour, .. } = self;
         let (kernel, toolchain) = Kernel::get(paths, flavour, times)?;
-        let machine = Machine::get(paths, &kernel, times)?;
+        let mut machine = Machine::get(paths, &kernel, times)?;
+        if variant.counts {
+            machine = machine.counting_instructions();
+        }
         let mut session = Session::without_modules(paths, stage)?;
         session.raise(&variant.limits);
         self.add(paths, &kernel, &toolchain, &mut session)?;

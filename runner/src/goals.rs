@@ -138,6 +138,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("HINT=1, SHOW=1", "review: where to look; all of it"),
     ("SCALE=original", "another speed of the same story, where a stage has one"),
     ("MODULE=name", "another module of the stage"),
+    ("SCRIPT=path.lua", "stage-4 run: your own script, in the kernel"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
     ("SECONDS=600", "how long each torture lasts (60)"),
     ("CPUS=4", "CPUs of the guest (2)"),

@@ -12,7 +12,7 @@ use crate::lab;
 use crate::module::{self, Built};
 use crate::paths::{Paths, read, var, write};
 use crate::say::{Result, Times, note, problem, step};
-use crate::session::{self, Session, lines_of};
+use crate::session::{self, Lua, Session, lines_of};
 use crate::stage::Stage;
 use crate::timeline::{Timeline, svg, text};
 use crate::tools::Toolchain;
@@ -105,6 +105,9 @@ pub fn play(
     times: &mut Times,
 ) -> Result<Boot> {
     let mut session = Session::new(paths, stage, &ready.built)?;
+    if let Some(script) = Lua::wanted(stage)? {
+        script.add(&session)?;
+    }
     session.raise(play.limits);
     session.section(STORY, &play.args, &session::script(stage, play.module)?);
     session.section("load-2", &play.args, &session::again(play.module));
@@ -144,6 +147,8 @@ pub fn play(
 pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let work = lab::work_stage(paths, stage)?;
     let stage = work.as_ref().unwrap_or(stage);
+    // Before anything is built for it.
+    let lua = Lua::wanted(stage)?;
     let ready = ready(paths, stage, Flavour::wanted()?, times)?;
     let machine = Machine::get(paths, &ready.kernel, times)?;
     let wanted = Play::wanted(paths, stage, &ready.kernel)?;
@@ -151,6 +156,10 @@ pub fn run(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     let story = lines_of(&boot.lines, STORY);
     let dir = output(paths, stage, &ready.kernel)?;
     write(&dir.join("last.dmesg"), story.join("\n") + "\n")?;
+    if lua.is_some() {
+        step("\n-- what the script printed\n");
+        Lua::printed(story).iter().for_each(step);
+    }
     verdict::clean(&boot)?;
     // Another script tells another story.
     if var("SCRIPT").is_none() {

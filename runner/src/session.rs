@@ -4,11 +4,11 @@
 //! script between two marks in the log, so that several checks share a boot
 //! and their lines can be told apart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::module::Built;
 use crate::paths::{Paths, var};
-use crate::say::{Result, problem};
+use crate::say::{Doing, Result, problem};
 use crate::stage::Stage;
 use crate::vm::Root;
 
@@ -19,7 +19,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A guest with the modules that were built, and the stage's guest scripts in /workshop.
+    /// A guest with the modules that were built, and the stage's guest scripts in /workshop;
+    /// its examples in /workshop/examples.
     pub fn new(paths: &Paths, stage: &Stage, built: &Built) -> Result<Self> {
         let this = Self::without_modules(paths, stage)?;
         this.add_modules(stage, built, "")?;
@@ -29,8 +30,13 @@ impl Session {
     /// A guest with the stage's scripts alone.
     pub fn without_modules(paths: &Paths, stage: &Stage) -> Result<Self> {
         let this = Self::empty(paths)?;
-        for entry in std::fs::read_dir(stage.dir.join("guest")).into_iter().flatten().flatten() {
-            this.add(&entry.path(), &entry.file_name().to_string_lossy())?;
+        for (folder, below) in [("guest", ""), ("examples", "examples/")] {
+            for entry in std::fs::read_dir(stage.dir.join(folder)).into_iter().flatten().flatten() {
+                this.add(
+                    &entry.path(),
+                    &format!("{below}{}", entry.file_name().to_string_lossy()),
+                )?;
+            }
         }
         Ok(this)
     }
@@ -79,9 +85,60 @@ impl Session {
     }
 }
 
+/// The guest script that runs scripts in Lua, where a stage has one.
+const RUNS_LUA: &str = "script.sh";
+
+/// A user's own script, `SCRIPT=path.lua`.
+pub struct Lua {
+    path: PathBuf,
+}
+
+impl Lua {
+    /// The one that this run asks for, if it does.
+    pub fn wanted(stage: &Stage) -> Result<Option<Self>> {
+        let Some(path) = var("SCRIPT").filter(|path| path.ends_with(".lua")) else {
+            return Ok(None);
+        };
+        Self::find(stage, &path).map(Some)
+    }
+
+    fn find(stage: &Stage, path: &str) -> Result<Self> {
+        let help = format!("make stage-{} run SCRIPT=path/to/script.lua", stage.number);
+        if !stage.dir.join("guest").join(RUNS_LUA).is_file() {
+            let what = format!("stage {} runs no scripts in Lua", stage.number);
+            return Err(problem(what, "", "make stage-4 run SCRIPT=path/to/script.lua"));
+        }
+        match std::fs::metadata(path) {
+            Ok(file) if file.is_file() => {}
+            Ok(_) => return Err(problem(format!("{path} is not a file"), "", help)),
+            Err(e) => {
+                let why = format!("{e}.  It was looked for from the workshop's own folder.");
+                return Err(problem(format!("there is no script {path}"), why, help));
+            }
+        }
+        std::fs::read(path).doing(|| format!("read {path}"))?;
+        Ok(Self { path: path.into() })
+    }
+
+    /// Puts it into the guest, with the name that its messages are to have.
+    pub fn add(&self, session: &Session) -> Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        session.add(&self.path, "script.lua")?;
+        session.write("script.name", &name)
+    }
+
+    /// What it has printed, of the lines of its section.
+    pub fn printed(lines: &[String]) -> Vec<&str> {
+        lines.iter().filter_map(|line| Some(line.split_once("guest: prints: ")?.1)).collect()
+    }
+}
+
 /// The guest script of this run: `SCRIPT=`, or the module's own.
 pub fn script(stage: &Stage, module: &str) -> Result<String> {
     let name = var("SCRIPT").unwrap_or_else(|| module.to_owned());
+    if name.ends_with(".lua") {
+        return Ok(RUNS_LUA.into());
+    }
     let file = format!("{}.sh", name.trim_end_matches(".sh"));
     if stage.dir.join("guest").join(&file).is_file() {
         return Ok(file);
@@ -89,7 +146,7 @@ pub fn script(stage: &Stage, module: &str) -> Result<String> {
     Err(problem(
         format!("there is no stages/{}/guest/{file}", stage.folder),
         "",
-        "SCRIPT= names a script of the stage's guest/ folder",
+        "SCRIPT= names a script of the stage's guest/ folder, or, where it ends with .lua, a file",
     ))
 }
 
@@ -124,5 +181,12 @@ mod tests {
         assert!(lines_of(&lines, "b").is_empty());
         let lines = log("guest: begin a\nx\nguest: begin a+\ny\nguest: begin a++\nz\nguest: end a");
         assert_eq!(lines_of(&lines, "a"), ["z"]);
+    }
+
+    #[test]
+    fn what_a_script_printed_is_told_from_the_rest() {
+        let lines =
+            ["[ 1.0] guest: prints: a b", "[ 1.1] x: [lua] print: a b", "[ 1.2] guest: prints: "];
+        assert_eq!(Lua::printed(&lines.map(str::to_owned)), ["a b", ""]);
     }
 }

@@ -42,6 +42,15 @@ pub struct Variant {
     /// More for the kernel's command line.
     #[serde(default)]
     pub params: Vec<String>,
+    /// Is it measured?  Then the guest's clock counts instructions.
+    #[serde(default)]
+    pub counts: bool,
+    /// Another one of the stage's variants of this kind, which is only built; a guest script loads
+    /// it by `FILE=<name> load <module>`.
+    pub beside: Option<String>,
+    /// Programs that the variant's Kbuild makes besides, for the guest's /workshop.
+    #[serde(default)]
+    pub programs: Vec<String>,
     /// The guest script, if not the module's own.
     pub script: Option<String>,
     /// The regions that are replaced.

@@ -133,6 +133,11 @@ fn unknown_words() {
 fn unknown_values() {
     let m = Machine::new();
     m.refuses(&["stage-1", "run"], &[("KERNEL", "slow")], &["flavour `slow`", "KERNEL=fast"]);
+    // A user's own script: nothing is built for one that is not there.
+    let script = |path| [("SCRIPT", path)];
+    m.refuses(&["stage-4", "run"], &script("no/such.lua"), &["no script no/such.lua", "SCRIPT="]);
+    m.refuses(&["stage-4", "run"], &script("stages/x/../../.lua"), &["no script"]);
+    m.refuses(&["stage-1", "run"], &script("a.lua"), &["stage 1 runs no scripts in Lua"]);
     m.refuses(&["stage-1", "bless"], &[("ARGS", "cco_ms=1")], &["ARGS= does not go with bless"]);
     m.refuses(&["stage-1", "shell"], &[], &["wants a terminal"]);
     m.refuses(&["stage-1", "test"], &[("C", "x")], &["no `x` among its checks", "self-join"]);

@@ -85,8 +85,11 @@ pub fn test(
         }));
     }
     for (kind, what) in [(CHECKS, "check"), (BREAKS, "break")] {
-        for (name, variant) in Variant::all(stage, kind)? {
-            if kind == CHECKS && (name == LEAKS || variant.shares_boot) {
+        let all = Variant::all(stage, kind)?;
+        let beside: Vec<_> = all.iter().filter_map(|(_, v)| v.beside.clone()).collect();
+        for (name, variant) in all {
+            let elsewhere = name == LEAKS || variant.shares_boot || beside.contains(&name);
+            if kind == CHECKS && elsewhere {
                 continue;
             }
             let mut made_for = breaks::made_for(&variant)?;

@@ -81,6 +81,8 @@ pub struct Machine {
     accel: Accel,
     /// CPUs of the guest, where `CPUS=` says nothing.
     cpus: u64,
+    /// Does its clock count instructions?
+    counts: bool,
     qemu: String,
     paths: Paths,
 }
@@ -91,8 +93,14 @@ impl Machine {
         ensure(paths, &[Need::Vm], times)?;
         let virtme_run = virtme(paths, times)?;
         let qemu = tools::qemu_version(&tools::Tools::get())?;
-        let mut machine =
-            Self { virtme_run, accel: Accel::Tcg, cpus: 2, qemu, paths: paths.clone() };
+        let mut machine = Self {
+            virtme_run,
+            accel: Accel::Tcg,
+            cpus: 2,
+            counts: false,
+            qemu,
+            paths: paths.clone(),
+        };
         machine.accel = accel::choose(&machine, kernel)?;
         Ok(machine)
     }
@@ -102,14 +110,24 @@ impl Machine {
         Self { cpus, ..self }
     }
 
+    /// Gives the guest a clock that counts instructions, a nanosecond each, whatever else the
+    /// host does; and one CPU, since all CPUs would share that clock.
+    pub fn counting_instructions(self) -> Self {
+        Self { accel: Accel::Tcg, cpus: 1, counts: true, ..self }
+    }
+
     /// `CPUS=`, or what this machine has.
     fn cpus(&self) -> Result<u64> {
+        if self.counts {
+            return Ok(self.cpus);
+        }
         Ok(number("CPUS", 1..=8)?.unwrap_or(self.cpus))
     }
 
     /// For the stamp of a recorded trace.
     pub fn describe(&self) -> Result<String> {
-        Ok(format!("QEMU {}, {}, {} CPUs", self.qemu, self.accel, self.cpus()?))
+        let clock = if self.counts { ", a clock that counts instructions" } else { "" };
+        Ok(format!("QEMU {}, {}, {} CPUs{clock}", self.qemu, self.accel, self.cpus()?))
     }
 
     /// What guests run under.
@@ -152,6 +170,9 @@ impl Machine {
         run.args(["-a", "no_timer_check"]);
         // A watchdog that finds the clock late on a busy machine would change it again.
         run.args(["-a", "tsc=nowatchdog"]);
+        if self.counts {
+            run.args(["--qemu-opt=-icount", "--qemu-opt=shift=0,sleep=off"]);
+        }
         // virtme-run leaves a file in TMPDIR when it is killed.
         run.env("TMPDIR", root.temporary());
         Ok(run)

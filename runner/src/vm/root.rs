@@ -39,8 +39,23 @@ impl Root {
             .doing(|| format!("make a folder in {}", vm.display()))?;
         let root = dir.path().join("root");
         for name in [
-            "bin", "dev", "proc", "sys", "tmp", "run", "etc", "var", "lib", "usr", "home", "opt",
-            "srv", "root", "mnt", "workshop",
+            "bin",
+            "dev",
+            "proc",
+            "sys",
+            "tmp",
+            "run",
+            "etc",
+            "var",
+            "lib",
+            "usr",
+            "home",
+            "opt",
+            "srv",
+            "root",
+            "mnt",
+            "workshop",
+            "workshop/examples",
         ] {
             make_dir(root.join(name))?;
         }
