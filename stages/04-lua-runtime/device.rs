@@ -11,6 +11,11 @@
 //!
 //! The error of a script is the error of that call, `EINVAL`; its message is in the log, and is
 //! what the next `read` gives, as long as the file is open.
+//!
+//! A script ends when its process is killed: its budget sees the signal. A process that has been
+//! killed closes its files, too; what it had written is dropped. A process that ends by itself is
+//! past all signals when its files are closed: a script that runs then cannot be killed, so it has
+//! little time ([`Params::exit_us`]). Who wants more closes the file before the end.
 
 use kernel::{
     bindings,
@@ -106,7 +111,8 @@ struct Open {
 
 impl Open {
     /// Runs what was gathered, if anything was. `by` is the call that does it.
-    fn run(&mut self, by: &str, measure: bool) -> Result {
+    fn run(&mut self, by: &str, params: &Params) -> Result {
+        let measure = params.measure;
         let script = core::mem::take(&mut self.script);
         if core::mem::take(&mut self.too_long) {
             pr_info!("[luadrv] refused: the script is too long\n");
@@ -115,6 +121,13 @@ impl Open {
         if script.is_empty() {
             return Ok(());
         }
+        // SAFETY: It may be called in process context.
+        let time = if unsafe { helpers::helper_is_exiting() } {
+            params.exit_us.min(params.budget.cpu_us)
+        } else {
+            params.budget.cpu_us
+        };
+        self.state.limit_time(time);
         if measure {
             lua::paint_stack();
         }
@@ -181,7 +194,7 @@ impl LuaDrv {
             open.too_long = false;
             return Ok(());
         }
-        open.run("close", self.params.measure)
+        open.run("close", &self.params)
     }
 }
 
@@ -241,7 +254,7 @@ impl MiscDevice for LuaDrv {
     fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let me = kiocb.file();
         let mut open = me.open.lock();
-        open.run("read", me.params.measure)?;
+        open.run("read", &me.params)?;
         let taken = open.state.read_output(|text| iov.copy_to_iter(text));
         drop(open);
         *kiocb.ki_pos_mut() += taken as i64;
@@ -250,7 +263,7 @@ impl MiscDevice for LuaDrv {
 
     fn ioctl(me: Pin<&Self>, _file: &File, cmd: u32, _arg: usize) -> Result<isize> {
         match cmd {
-            LUADRV_RUN => me.open.lock().run("ioctl", me.params.measure).map(|()| 0),
+            LUADRV_RUN => me.open.lock().run("ioctl", &me.params).map(|()| 0),
             _ => Err(ENOTTY),
         }
     }

@@ -4,11 +4,27 @@
  * inline functions; helpers.rs documents each for its users.
  */
 #include <linux/kernel_read_file.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
 
 #include "helpers.h"
+
+/* The macro of Rust's modules has no strings. */
+static char script[64];
+module_param_string(script, script, sizeof(script), 0444);
+MODULE_PARM_DESC(script, "Run /lib/modules/lua/<script>.lua when the module is loaded");
+
+const char *helper_script(void)
+{
+	return script;
+}
+
+bool helper_is_exiting(void)
+{
+	return current->flags & PF_EXITING;
+}
 
 bool helper_dies_of_signal(void)
 {

@@ -8,6 +8,8 @@
 
 #include <linux/types.h>
 
+const char *helper_script(void);
+bool helper_is_exiting(void);
 bool helper_dies_of_signal(void);
 
 ssize_t helper_read_file(const char *path, size_t max, void **text);

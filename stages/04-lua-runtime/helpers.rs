@@ -13,6 +13,13 @@ use kernel::{
 };
 
 extern "C" {
+    /// The module's parameter `script`: a string, which may be empty, and does not change.
+    fn helper_script() -> *const c_char;
+
+    /// Returns whether the current process has ended, and its files are being closed. No signal
+    /// reaches it any more. Process context.
+    pub(crate) fn helper_is_exiting() -> bool;
+
     /// Returns whether the current process was killed by a signal, and is on its way out or will
     /// be soon. Process context.
     pub(crate) fn helper_dies_of_signal() -> bool;
@@ -23,6 +30,14 @@ extern "C" {
 
     /// Frees what [`helper_read_file`] gave.
     fn helper_free_file(text: *mut c_void);
+}
+
+/// The name of the script that is to run when the module is loaded.
+pub(crate) fn script() -> Option<&'static CStr> {
+    // SAFETY: It is a string, which is there as long as the module, and does not change: it can be
+    // given only when the module is loaded.
+    let script = unsafe { CStr::from_char_ptr(helper_script()) };
+    (!script.is_empty()).then_some(script)
 }
 
 /// Reads a file of at most `max` bytes. Sleeps.

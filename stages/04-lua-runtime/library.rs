@@ -169,6 +169,11 @@ impl Counter {
     pub(crate) fn new() -> Self {
         Self(Atomic::new(0))
     }
+
+    /// What it is.
+    pub(crate) fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
 }
 
 static COUNTER: ClassOf<Counter> = ClassOf::new(

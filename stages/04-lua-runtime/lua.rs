@@ -707,6 +707,12 @@ pub fn may_log() -> bool {
     unsafe { sys::klua_may_log() != 0 }
 }
 
+/// Returns how many bytes of memory all states of this module have.
+pub fn all_bytes() -> usize {
+    // SAFETY: It may be called anywhere.
+    unsafe { sys::klua_all_bytes() as usize }
+}
+
 /// Prepares a measurement of how much stack the current thread uses.
 pub fn paint_stack() {
     // SAFETY: It writes to the part of the stack that is free.
@@ -817,6 +823,12 @@ impl State {
             host: unsafe { self.host.as_ref() },
             _here: NotThreadSafe,
         }
+    }
+
+    /// Sets how many microseconds on a CPU a run may take, from the next one on.
+    pub fn limit_time(&mut self, cpu_us: usize) {
+        // SAFETY: By the type invariants, the state is open; and nothing runs.
+        unsafe { sys::klua_limit_time(self.raw.as_ptr(), cpu_us) };
     }
 
     /// What the state has used.

@@ -12,6 +12,9 @@
 //! | `runtime`   | a script that the kernel calls into                                   |
 //! | `device`    | `/dev/luadrv`                                                        |
 //! | `params`    | the budgets                                                          |
+//!
+//! A script runs when it is written to the device, or, when the module is loaded, as
+//! `/lib/modules/lua/<script>.lua`, if there is a parameter `script`.
 
 use kernel::prelude::*;
 
@@ -45,6 +48,10 @@ module! {
             default: 10_000,
             description: "How much CPU time a run may take, in ms",
         },
+        exit_ms: u32 {
+            default: 1_000,
+            description: "The same for a run that cannot be killed: its process is about to end",
+        },
         stack: u32 {
             default: 0,
             description: "How much of the kernel's stack a run may use, in bytes; 0: all but a reserve",
@@ -69,6 +76,8 @@ module! {
             default: 0,
             description: "1: measure how much of the stack a run uses",
         },
+        // ANCHOR: params
+        // ANCHOR_END: params
     },
 }
 
@@ -79,19 +88,26 @@ static LIBRARIES: [Option<&lua::Library>; 2] = [Some(&library::KERNEL), None];
 /// The module: as long as it is loaded, there is the device.
 #[pin_data(PinnedDrop)]
 struct LunatikRs {
+    /// What the script of the parameter `script` has left behind.
+    _script: Option<kernel::sync::Arc<runtime::Runtime>>,
     #[pin]
     _device: device::Device,
 }
 
 impl kernel::InPlaceModule for LunatikRs {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let params = params::Params::get();
         try_pin_init!(Self {
-            _device <- {
-                lua::trace_calls(params?.trace);
+            _script: {
+                let params = params::Params::get()?;
+                lua::trace_calls(params.trace);
                 pr_info!("[init] init\n");
-                device::Device::new()
+                // ANCHOR: module-begins
+                // ANCHOR_END: module-begins
+                helpers::script()
+                    .map(|name| runtime::Runtime::from_file(name, &params.budget, &LIBRARIES))
+                    .transpose()?
             },
+            _device <- device::Device::new(),
         })
     }
 }

@@ -14,6 +14,8 @@ use super::{
 pub(crate) struct Params {
     /// For each state.
     pub(crate) budget: Budget,
+    /// Microseconds on a CPU for a run that nothing can end, since its process has ended.
+    pub(crate) exit_us: usize,
     /// States of open files at a time.
     pub(crate) states: u32,
     /// Bytes of a script.
@@ -38,6 +40,8 @@ impl Params {
                 stack: checked("stack", module_parameters::stack.value(), 0, 65536)? as usize,
                 output: kib("output_kib", module_parameters::output_kib.value(), 1 << 14)?,
             },
+            exit_us: checked("exit_ms", module_parameters::exit_ms.value(), 1, 600_000)? as usize
+                * 1000,
             states: checked("states", module_parameters::states.value(), 1, 1024)?,
             script: kib("script_kib", module_parameters::script_kib.value(), 1 << 14)?,
             trace: checked("trace", module_parameters::trace.value(), 0, 1)? != 0,

@@ -14,7 +14,8 @@ awk '
 # one FILE: a state of its own, the script, and all that can be read.
 one() {
 	exec 3<> /dev/luadrv || return
-	cat "$1.lua" >&3
+	# dd, since it closes what it writes to: that runs the script.
+	dd if="$1.lua" bs=64k >&3 2> /dev/null
 	cat <&3 > /tmp/said
 	exec 3>&-
 }
@@ -36,9 +37,16 @@ try() {
 	say "hostile: scripts=$count"
 }
 
+# most NAME: the largest of a field of the log.
+most() { dmesg | sed -n "s/.*\[luadrv\] .* $1=\([0-9]*\).*/\1/p" | sort -n | tail -n 1; }
+
+# What no script gets of the stack, but for the frames of whoever finds that it is used up.
+if grep -q ' kasan_report$' /proc/kallsyms; then bound=$((32768 - 12288 + 1024)); else bound=$((16384 - 6144 + 1024)); fi
+
 if load lunatik_rs measure=1 $ARGS; then
 	try
-	say "stack: most=$(dmesg | sed -n 's/.*\[luadrv\] .* stack=\([0-9]*\).*/\1/p' | sort -n | tail -n 1)"
-	say "memory: most=$(dmesg | sed -n 's/.*\[luadrv\] .* peak=\([0-9]*\) .*/\1/p' | sort -n | tail -n 1)"
+	say "stack: most=$(most stack) bound=$bound"
+	[ "$(most stack)" -le $bound ] || fail "a script has used more of the stack than it may"
+	say "memory: most=$(most peak)"
 	unload lunatik_rs
 fi

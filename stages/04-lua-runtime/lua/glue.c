@@ -69,12 +69,30 @@ static struct klua *state_of(lua_State *L)
 
 static atomic_long_t all_bytes = ATOMIC_LONG_INIT(0);
 
+// ANCHOR: fails
+static bool fails(void)
+{
+	return false;	/* the check `no-memory` has another answer */
+}
+// ANCHOR_END: fails
+
 static bool may_grow(struct klua *k, size_t by)
 {
-	if (by > k->budget.bytes || k->bytes > k->budget.bytes - by)
+	if (fails() || by > k->budget.bytes || k->bytes > k->budget.bytes - by)
 		return false;
 	return atomic_long_add_return(by, &all_bytes) <= k->budget.all_bytes ||
 	       (atomic_long_sub(by, &all_bytes), false);
+}
+
+long klua_all_bytes(void)
+{
+	return atomic_long_read(&all_bytes);
+}
+
+/* In steps: Lua visits all that it has. */
+static long cost_of_collecting(const struct klua *k)
+{
+	return k->bytes / 128;
 }
 
 /* Lua's allocator.  When it says no, Lua collects garbage, tries again, and raises. */
@@ -87,8 +105,11 @@ static void *allocate(void *data, void *old, size_t old_size, size_t size)
 	if (!old)
 		old_size = 0;	/* it says what for; nobody wants to know */
 	if (size > old_size) {
-		if (!may_grow(k, size - old_size))
+		if (!may_grow(k, size - old_size)) {
+			/* Now Lua collects all its garbage, and tries again. */
+			k->hot.steps_left -= cost_of_collecting(k);
 			return NULL;
+		}
 		/* Whoever asks for much is about to copy much. */
 		k->hot.steps_left -= size / 256;
 	}
@@ -151,6 +172,11 @@ int klua_budget_is_spent(lua_State *L)
 	return 0;
 }
 
+void klua_count_collecting(lua_State *L)
+{
+	klua_count(L, cost_of_collecting(state_of(L)));
+}
+
 /* How deep may C calls go, on the stack that we are on? */
 static void look_at_stack(struct klua *k)
 {
@@ -168,6 +194,10 @@ static void look_at_stack(struct klua *k)
 	k->hot.stack_soft = floor + STACK_GRACE;
 }
 
+// ANCHOR: hook
+// (Here a break puts a budget by Lua's debug hook.)
+// ANCHOR_END: hook
+
 /* A run begins.  One inside another shares its budgets. */
 static void begin(struct klua *k)
 {
@@ -178,11 +208,18 @@ static void begin(struct klua *k)
 	k->cpu_end = cpu_clock_of(k) + k->budget.cpu_us * NSEC_PER_USEC;
 	k->spent = false;
 	look_at_stack(k);
+	// ANCHOR: run-begins
+	// ANCHOR_END: run-begins
 }
 
 static void end(struct klua *k)
 {
 	k->depth--;
+}
+
+void klua_limit_time(struct klua *k, unsigned long cpu_us)
+{
+	k->budget.cpu_us = cpu_us;
 }
 
 void klua_use(const struct klua *k, struct klua_usage *usage)

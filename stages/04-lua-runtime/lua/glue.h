@@ -133,7 +133,12 @@ int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
 void klua_forget(struct klua *k, struct lua_State *thread, int top);
 int klua_top(struct klua *k, struct lua_State *thread);
 
+/* From the next run on: microseconds on a CPU. */
+void klua_limit_time(struct klua *k, unsigned long cpu_us);
 void klua_use(const struct klua *k, struct klua_usage *usage);
+
+/* Bytes of memory that all states together have. */
+long klua_all_bytes(void);
 
 unsigned long long klua_random(void);
 

@@ -140,6 +140,15 @@ static struct klua_nobody *const L __maybe_unused;
 #define while(x)	while (klua_count(fs->ls->L, 1), (x))
 #endif
 
+#ifdef KLUA_COUNTS_COLLECTING
+/* lbaselib.c: collectgarbage() and load() of a string, as one call each. */
+#include "lua.h"
+#include "lauxlib.h"
+#define lua_gc(L, ...)		(klua_count_collecting(L), (lua_gc)(L, __VA_ARGS__))
+#define luaL_loadbufferx(L, s, n, name, mode)				\
+	(klua_count(L, (n) / 64), (luaL_loadbufferx)(L, s, n, name, mode))
+#endif
+
 /* --- Functions in Rust ----------------------------------------------------------- */
 
 #ifdef KLUA_FINISHES_CALLS

@@ -40,6 +40,7 @@ void klua_abort(void);
 void klua_write(struct lua_State *L, const char *s, size_t n);
 void klua_write_line(struct lua_State *L);
 int klua_budget_is_spent(struct lua_State *L);
+void klua_count_collecting(struct lua_State *L);
 int klua_finish(struct lua_State *L, int n);
 
 /* --- The budget of steps --------------------------------------------------- */

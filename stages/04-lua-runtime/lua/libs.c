@@ -118,7 +118,12 @@ static int math_random(lua_State *L)
 	return 1;
 }
 
+// ANCHOR: math-more
+#define MATH_MORE
+// ANCHOR_END: math-more
+
 static const luaL_Reg math_functions[] = {
+	MATH_MORE
 	{ "abs", math_abs },
 	{ "ceil", math_same },
 	{ "floor", math_same },

@@ -54,6 +54,7 @@ CFLAGS_REMOVE_$(klua)/glue.o += $(CC_FLAGS_FTRACE)
 CFLAGS_$(klua)/src/lvm.o     += -DKLUA_COUNTS_INSTRUCTIONS
 CFLAGS_$(klua)/src/lstrlib.o += -DKLUA_COUNTS_MATCHING
 CFLAGS_$(klua)/src/ltablib.o += -DKLUA_COUNTS_ELEMENTS
+CFLAGS_$(klua)/src/lbaselib.o += -DKLUA_COUNTS_COLLECTING
 CFLAGS_$(klua)/src/lutf8lib.o += -DKLUA_COUNTS_LOOPS
 CFLAGS_$(klua)/src/lparser.o += -DKLUA_COUNTS_TOKENS
 CFLAGS_$(klua)/src/lcode.o   += -DKLUA_COUNTS_JUMPS
