@@ -118,9 +118,13 @@ impl Case<'_> {
     ) -> Result<&str> {
         let &Self { stage, name, variant, .. } = self;
         let module = stage.module_named(variant.module.as_deref())?;
-        let tree = variant.make(paths, stage, &self.place())?;
+        // Where nothing is replaced, the stage's own build will do.
+        let (tree, place) = match variant.replace.is_empty() {
+            true => (stage.dir.clone(), format!("stage-{}", stage.number)),
+            false => (variant.make(paths, stage, &self.place())?, self.place()),
+        };
         let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
-        let built = module::build(paths, kernel, toolchain, &tree, &self.place(), only, &[])?;
+        let built = module::build(paths, kernel, toolchain, &tree, &place, only, &[])?;
         session.add_modules(stage, &built, name)?;
         if let Some(other) = &variant.beside {
             let beside = find(stage, self.kind, other)?;
