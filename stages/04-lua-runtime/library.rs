@@ -226,9 +226,7 @@ impl Function for CounterGet {
     const NAME: &'static CStr = c"get";
 
     fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
-        Ok(Returned::Integer(
-            call.object::<Counter>(1)?.0.load(Relaxed),
-        ))
+        Ok(Returned::Integer(call.object::<Counter>(1)?.get()))
     }
 }
 // ANCHOR_END: counter

@@ -70,7 +70,7 @@ struct klua_class {
  */
 struct klua_function {
 	const char *name;
-	int (*call)(struct lua_State *L);
+	int (*call)(struct lua_State *thread);
 	/*
 	 * Where the result is an object: its class.  Rust gives a reference away
 	 * with it.
