@@ -4,32 +4,50 @@
 //! values and errors go from Lua to Rust and back.
 
 use kernel::{
+    alloc::Flags,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        UniqueArc, //
     },
+    task::Task,
     time::{
         ClockSource,
         Monotonic, //
     },
 };
 
-use super::lua::{
-    Call,
-    Class,
-    ClassOf,
-    Entry,
-    Failure,
-    Function,
-    Library,
-    Object,
-    Returned,
-    Share,
-    Value, //
+use super::{
+    context::{
+        Anywhere,
+        Process,
+        SoftIrq, //
+    },
+    helpers,
+    lua::{
+        Call,
+        Class,
+        ClassOf,
+        Entry,
+        Failure,
+        Function,
+        Library,
+        Object,
+        Returned,
+        Shared,
+        Single,
+        Value, //
+    },
+    object::{
+        Guarded,
+        Method,
+        Monitor,
+        Monitored, //
+    }, //
 };
 
 // ANCHOR: add
@@ -37,9 +55,10 @@ use super::lua::{
 struct Add;
 
 impl Function for Add {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"add";
 
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         let sum = call.integer(1)?.checked_add(call.integer(2)?);
         Ok(Returned::Integer(sum.ok_or(EOVERFLOW)?))
     }
@@ -50,13 +69,14 @@ impl Function for Add {
 struct Upper;
 
 impl Function for Upper {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"upper";
 
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
-        let mut text = KVVec::new();
-        text.extend_from_slice(call.bytes(1)?, GFP_KERNEL)?;
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        let mut text = KVec::new();
+        text.extend_from_slice(call.bytes(1)?, call.flags())?;
         text.make_ascii_uppercase();
-        Ok(Returned::Bytes(text))
+        Ok(Returned::Small(text))
     }
 }
 
@@ -64,10 +84,35 @@ impl Function for Upper {
 struct Pid;
 
 impl Function for Pid {
+    type Context = Process;
     const NAME: &'static CStr = c"pid";
 
-    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         Ok(Returned::Integer(kernel::current!().pid().into()))
+    }
+}
+
+/// `context()`: what does this script run in?
+struct WhichContext;
+
+impl Function for WhichContext {
+    type Context = Anywhere;
+    const NAME: &'static CStr = c"context";
+
+    fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        Ok(Returned::Text(helpers::context_name()))
+    }
+}
+
+/// `ready()`: has the script of this runtime been loaded?
+struct Ready;
+
+impl Function for Ready {
+    type Context = Anywhere;
+    const NAME: &'static CStr = c"ready";
+
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        Ok(Returned::Boolean(call.is_ready()))
     }
 }
 
@@ -75,9 +120,10 @@ impl Function for Pid {
 struct Nothing;
 
 impl Function for Nothing {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"nothing";
 
-    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         Ok(Returned::Nothing)
     }
 }
@@ -86,9 +132,10 @@ impl Function for Nothing {
 struct TimeNs;
 
 impl Function for TimeNs {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"time_ns";
 
-    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         Ok(Returned::Integer(Monotonic::ktime_get()))
     }
 }
@@ -117,9 +164,10 @@ impl Drop for Held {
 struct Hold;
 
 impl Function for Hold {
+    type Context = Process;
     const NAME: &'static CStr = c"hold";
 
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         let _held = Held::new();
         match call.bytes(1)? {
             b"error" => Err(EIO.into()),
@@ -152,9 +200,10 @@ impl Function for Hold {
 struct HowManyHeld;
 
 impl Function for HowManyHeld {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"held";
 
-    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         Ok(Returned::Integer(HELD.load(Relaxed)))
     }
 }
@@ -186,21 +235,23 @@ static COUNTER: ClassOf<Counter> = ClassOf::new(
 );
 
 impl Class for Counter {
+    type Context = Anywhere;
+    type Sharing = Shared;
+
     fn class() -> &'static ClassOf<Self> {
         &COUNTER
     }
 }
 
-impl Share for Counter {}
-
 /// `counter()`: makes one.
 struct NewCounter;
 
 impl Function for NewCounter {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"counter";
 
-    fn call(_call: &mut Call<'_>) -> Result<Returned, Failure> {
-        let counter = Arc::new(Counter::new(), GFP_KERNEL)?;
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        let counter = UniqueArc::new(Counter::new(), call.flags())?;
         Ok(Returned::Object(Object::new(counter)))
     }
 }
@@ -209,9 +260,10 @@ impl Function for NewCounter {
 struct CounterAdd;
 
 impl Function for CounterAdd {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"add";
 
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         let counter = call.object::<Counter>(1)?;
         Ok(Returned::Integer(
             counter.0.fetch_add(call.integer(2)?, Relaxed),
@@ -223,13 +275,194 @@ impl Function for CounterAdd {
 struct CounterGet;
 
 impl Function for CounterGet {
+    type Context = Anywhere;
     const NAME: &'static CStr = c"get";
 
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure> {
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
         Ok(Returned::Integer(call.object::<Counter>(1)?.get()))
     }
 }
 // ANCHOR_END: counter
+
+// ANCHOR: stack
+/// Some numbers, the last of which is taken first. Several states may use one.
+///
+/// There is no lock in it, and nothing atomic: as a [`Monitor`] it is used by one at a time.
+pub(crate) struct Stack {
+    numbers: KVec<i64>,
+    size: usize,
+    name: [u8; 16],
+    name_length: usize,
+}
+
+impl Stack {
+    /// Makes one, with memory for all that it may hold.
+    pub(crate) fn new(size: u8, name: &[u8], flags: Flags) -> Result<Self> {
+        let size = size.into();
+        let mut copy = [0; 16];
+        copy.get_mut(..name.len())
+            .ok_or(EINVAL)?
+            .copy_from_slice(name);
+        Ok(Self {
+            numbers: KVec::with_capacity(size, flags)?,
+            size,
+            name: copy,
+            name_length: name.len(),
+        })
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+}
+
+static STACK: ClassOf<Monitor<Stack>> = ClassOf::new(
+    c"stack",
+    &[
+        Entry::of::<Guarded<StackPush>>(),
+        Entry::of::<Guarded<StackPop>>(),
+        Entry::of::<Guarded<StackName>>(),
+        Entry::of::<Guarded<StackCount>>(),
+        Entry::END,
+    ],
+);
+
+impl Monitored for Stack {
+    // Also for timers and network packets; so its lock is a spin lock.
+    type Context = SoftIrq;
+
+    fn class() -> &'static ClassOf<Monitor<Self>> {
+        &STACK
+    }
+}
+
+/// `stack{size = n, name = s, first = n}`: makes one. `first` may be absent.
+struct NewStack;
+
+impl Function for NewStack {
+    type Context = SoftIrq;
+    const NAME: &'static CStr = c"stack";
+
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        let flags = call.flags();
+        let mut name = [0; 16];
+        let mut options = call.table(1)?;
+        let size = options.integer::<u8>(c"size")?;
+        let first = options.integer_or(c"first", 0)?;
+        let length = options.bytes(c"name", &mut name)?;
+
+        let mut stack = Stack::new(size, name.get(..length).unwrap_or_default(), flags)?;
+        stack.numbers.push(first, flags)?;
+        let stack = UniqueArc::pin_init(Monitor::new(stack), flags)?;
+        Ok(Returned::Object(Object::pinned(stack)))
+    }
+}
+
+/// `stack:push(n)`.
+struct StackPush;
+
+impl Method for StackPush {
+    type Of = Stack;
+    const NAME: &'static CStr = c"push";
+
+    fn call(stack: &mut Stack, call: &Call<'_, SoftIrq>) -> Result<Returned, Failure> {
+        let number = call.integer(2)?;
+        if stack.len() >= stack.size {
+            return Err(ENOSPC.into());
+        }
+        stack.numbers.push(number, call.flags())?;
+        Ok(Returned::Nothing)
+    }
+}
+
+/// `stack:pop()`: the last number, or `nil`.
+struct StackPop;
+
+impl Method for StackPop {
+    type Of = Stack;
+    const NAME: &'static CStr = c"pop";
+
+    fn call(stack: &mut Stack, _call: &Call<'_, SoftIrq>) -> Result<Returned, Failure> {
+        Ok(match stack.numbers.pop() {
+            Some(number) => Returned::Integer(number),
+            None => Returned::Nil,
+        })
+    }
+}
+
+/// `stack:name()`.
+struct StackName;
+
+impl Method for StackName {
+    type Of = Stack;
+    const NAME: &'static CStr = c"name";
+
+    fn call(stack: &mut Stack, call: &Call<'_, SoftIrq>) -> Result<Returned, Failure> {
+        let mut name = KVec::new();
+        let bytes = stack.name.get(..stack.name_length).unwrap_or_default();
+        name.extend_from_slice(bytes, call.flags())?;
+        Ok(Returned::Small(name))
+    }
+}
+
+/// `stack:count()`.
+struct StackCount;
+
+impl Method for StackCount {
+    type Of = Stack;
+    const NAME: &'static CStr = c"count";
+
+    fn call(stack: &mut Stack, _call: &Call<'_, SoftIrq>) -> Result<Returned, Failure> {
+        Ok(Returned::Integer(stack.len() as i64))
+    }
+}
+// ANCHOR_END: stack
+
+// ANCHOR: task
+/// A task: something that the object does not own, but has a reference to.
+///
+/// (What the C API calls `LUNATIK_OPT_EXTERNAL`.)
+struct TaskObject(ARef<Task>);
+
+static TASK: ClassOf<TaskObject> = ClassOf::new(c"task", &[Entry::of::<TaskPid>(), Entry::END]);
+
+impl Class for TaskObject {
+    type Context = Process;
+    type Sharing = Single;
+
+    fn class() -> &'static ClassOf<Self> {
+        &TASK
+    }
+}
+
+/// `task()`: the task that runs this script.
+struct CurrentTask;
+
+impl Function for CurrentTask {
+    type Context = Process;
+    const NAME: &'static CStr = c"task";
+
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        let task = TaskObject(ARef::from(&**kernel::current!()));
+        let task = UniqueArc::new(task, call.flags())?;
+        Ok(Returned::Object(Object::new(task)))
+    }
+}
+
+/// `task:pid()`: its number, also when it does not run any more.
+struct TaskPid;
+
+impl Function for TaskPid {
+    type Context = Process;
+    const NAME: &'static CStr = c"pid";
+
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
+        let task = call.object::<TaskObject>(1)?;
+        Ok(Returned::Integer(task.0.pid().into()))
+    }
+}
+// ANCHOR_END: task
 
 /// The library.
 pub(crate) static KERNEL: Library = Library::new(
@@ -242,7 +475,11 @@ pub(crate) static KERNEL: Library = Library::new(
         Entry::of::<Nothing>(),
         Entry::of::<Hold>(),
         Entry::of::<HowManyHeld>(),
+        Entry::of::<WhichContext>(),
+        Entry::of::<Ready>(),
         Entry::making::<NewCounter, Counter>(&COUNTER),
+        Entry::making::<NewStack, Monitor<Stack>>(&STACK),
+        Entry::making::<CurrentTask, TaskObject>(&TASK),
         Entry::END,
     ],
 );

@@ -23,13 +23,17 @@
 //! ```
 
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ffi::c_void,
     marker::PhantomData,
     ptr::NonNull, //
 };
 
 use kernel::{
+    alloc::Flags,
     prelude::*,
     str::BStr,
     sync::{
@@ -38,9 +42,22 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        UniqueArc, //
     },
     types::NotThreadSafe, //
+};
+
+use super::{
+    context::{
+        Context,
+        Covers,
+        Process, //
+    },
+    object::{
+        Pinned,
+        Pins, //
+    }, //
 };
 
 /// What bindgen made of `lua/glue.h`.
@@ -54,16 +71,17 @@ use kernel::{
     unreachable_pub,
     unsafe_op_in_unsafe_fn
 )]
-mod sys {
+pub(crate) mod sys {
     use kernel::ffi;
     include!(env!("KLUA_BINDINGS"));
 }
 
 // --- Values -------------------------------------------------------------------------------------
 
-/// A value of Lua, for as long as it is on Lua's stack.
+/// A value of Lua, for as long as it is on Lua's stack; or one that is given to a runtime of the
+/// context `C`.
 #[derive(Clone, Copy)]
-pub enum Value<'a> {
+pub enum Value<'a, C: Context = Process> {
     /// `nil`, or nothing at all.
     Nil,
     /// `true` or `false`.
@@ -74,16 +92,18 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// An object that is given to a script. (One that comes from a script is had by
     /// [`Call::object`], which asks for its class.)
-    Object(ObjectRef<'a>),
+    Object(ObjectRef<'a, C>),
+    /// Any value that was pinned. (In a state that it is not of, it is `nil`.)
+    Pinned(&'a Pinned),
     /// A table, a function or a coroutine, which do not leave their state; or an object.
     Other,
 }
 
-impl<'a> Value<'a> {
+impl<C: Context> Value<'_, C> {
     /// # Safety
     ///
-    /// What `raw` points to must stay valid for `'a`.
-    unsafe fn from_raw(raw: &sys::klua_value) -> Self {
+    /// What `raw` points to must stay valid as long as the value.
+    pub(super) unsafe fn from_raw(raw: &sys::klua_value) -> Self {
         match raw.type_ {
             sys::klua_type_KLUA_NIL => Value::Nil,
             sys::klua_type_KLUA_BOOLEAN => Value::Boolean(raw.integer != 0),
@@ -98,7 +118,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn to_raw(self) -> sys::klua_value {
+    pub(super) fn to_raw(self) -> sys::klua_value {
         let mut raw = sys::klua_value::default();
         match self {
             Value::Nil | Value::Other => raw.type_ = sys::klua_type_KLUA_NIL,
@@ -120,6 +140,10 @@ impl<'a> Value<'a> {
                 raw.pointer = object.pointer;
                 raw.class = object.class;
             }
+            Value::Pinned(pinned) => {
+                raw.type_ = sys::klua_type_KLUA_PINNED;
+                raw.pointer = pinned.key();
+            }
         }
         raw
     }
@@ -136,6 +160,13 @@ pub enum Failure {
     Argument {
         /// Counted from 1.
         index: u32,
+        /// What it should be.
+        expected: &'static CStr,
+    },
+    /// A field of a table is not what it should be; the script sees its name.
+    Field {
+        /// Its name.
+        name: &'static CStr,
         /// What it should be.
         expected: &'static CStr,
     },
@@ -164,8 +195,13 @@ pub enum Returned {
     Boolean(bool),
     /// A number.
     Integer(i64),
-    /// A string.
+    /// A string, of any length; for functions of process context: its memory may be such as cannot
+    /// be freed with interrupts off.
     Bytes(KVVec<u8>),
+    /// A string, whose memory can be had and freed anywhere.
+    Small(KVec<u8>),
+    /// A string that is always there.
+    Text(&'static CStr),
     /// An object, of the class that the function's entry names.
     Object(Object),
 }
@@ -173,11 +209,14 @@ pub enum Returned {
 // ANCHOR: function
 /// A function that scripts can call.
 pub trait Function {
+    /// Where it may run. In a stricter runtime it is there, and raises.
+    type Context: Context;
+
     /// What scripts call it.
     const NAME: &'static CStr;
 
     /// Runs it. It may hold whatever it likes: nothing leaves it half-way.
-    fn call(call: &mut Call<'_>) -> Result<Returned, Failure>;
+    fn call(call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure>;
 }
 // ANCHOR_END: function
 
@@ -194,6 +233,7 @@ impl Entry {
         Self(sys::klua_function {
             name: kernel::str::as_char_ptr_in_const_context(F::NAME),
             call: Some(enter::<F>),
+            context: F::Context::LEVEL as sys::klua_context,
             makes: core::ptr::null(),
         })
     }
@@ -201,9 +241,17 @@ impl Entry {
     /// The entry of a function whose result is an object of a class. The function has eight
     /// arguments at most.
     pub const fn making<F: Function, T: Class>(class: &'static ClassOf<T>) -> Self {
+        // Who calls it has an object then, so the class decides as well.
+        let (of_call, of_class) = (F::Context::LEVEL as u32, T::Context::LEVEL as u32);
+        let context = if of_call < of_class {
+            of_call
+        } else {
+            of_class
+        };
         Self(sys::klua_function {
             name: kernel::str::as_char_ptr_in_const_context(F::NAME),
             call: Some(enter_making::<F, T>),
+            context,
             makes: &class.raw,
         })
     }
@@ -212,6 +260,7 @@ impl Entry {
     pub const END: Self = Self(sys::klua_function {
         name: core::ptr::null(),
         call: None,
+        context: 0,
         makes: core::ptr::null(),
     });
 }
@@ -272,7 +321,17 @@ unsafe extern "C" fn enter<F: Function>(thread: *mut sys::lua_State) -> c_int {
         }
         Ok(Returned::Bytes(bytes)) => {
             // SAFETY: `thread` is valid, and its host is not borrowed mutably by anyone: see `Host`.
-            unsafe { sys::klua_leave(thread, &Host::of(thread).keep(bytes)) };
+            unsafe { sys::klua_leave(thread, &Host::of(thread).keep(Kept::Any(bytes))) };
+            sys::klua_left_KLUA_LEFT
+        }
+        Ok(Returned::Small(bytes)) => {
+            // SAFETY: As above.
+            unsafe { sys::klua_leave(thread, &Host::of(thread).keep(Kept::Small(bytes))) };
+            sys::klua_left_KLUA_LEFT
+        }
+        Ok(Returned::Text(text)) => {
+            // SAFETY: `thread` is valid, and the text is there for ever.
+            unsafe { sys::klua_leave(thread, &Value::<Process>::Bytes(text.to_bytes()).to_raw()) };
             sys::klua_left_KLUA_LEFT
         }
         // Its entry does not say that it makes any: see `enter_making()`.
@@ -309,7 +368,7 @@ unsafe extern "C" fn enter_making<F: Function, T: Class>(thread: *mut sys::lua_S
 /// As of [`enter`].
 #[inline(always)]
 unsafe fn call<F: Function>(thread: *mut sys::lua_State) -> Result<Returned, Failure> {
-    let mut call = Call {
+    let mut call = Call::<F::Context> {
         thread,
         _of: PhantomData,
     };
@@ -335,6 +394,11 @@ unsafe fn fail(thread: *mut sys::lua_State, failure: Failure) -> c_int {
             unsafe { sys::klua_bad_argument(thread, index, expected.as_char_ptr()) };
             sys::klua_left_KLUA_BAD_ARGUMENT
         }
+        Failure::Field { name, expected } => {
+            // SAFETY: As above.
+            unsafe { sys::klua_bad_field(thread, name.as_char_ptr(), expected.as_char_ptr()) };
+            sys::klua_left_KLUA_BAD_FIELD
+        }
     }
 }
 
@@ -352,7 +416,7 @@ pub fn trace_calls(trace: bool) {
 /// Calls `F`, and says in the log that it is called, and that it is back, with all that it held
 /// dropped, and what C will make of it.
 #[cold]
-fn traced<F: Function>(call: &mut Call<'_>) -> Result<Returned, Failure> {
+fn traced<F: Function>(call: &mut Call<'_, F::Context>) -> Result<Returned, Failure> {
     let n = TRACED.fetch_add(1u64, Relaxed) + 1;
     let name = F::NAME;
     if may_log() {
@@ -369,22 +433,42 @@ fn traced<F: Function>(call: &mut Call<'_>) -> Result<Returned, Failure> {
             Err(Failure::Argument { index, .. }) => {
                 pr_info!("[rust] raise: n={n} function={name} argument={index}\n");
             }
+            Err(Failure::Field { name: field, .. }) => {
+                pr_info!("[rust] raise: n={n} function={name} field={field}\n");
+            }
         }
     }
     result
 }
 
-/// A call by a script: its arguments, and the way back into Lua.
+/// A call by a script: its arguments, and the way back into Lua. `C` is where it may come from.
 ///
 /// # Invariants
 ///
 /// `thread` is in a call of a function by Lua, and stays there for `'a`.
-pub struct Call<'a> {
-    thread: *mut sys::lua_State,
-    _of: PhantomData<(&'a mut (), NotThreadSafe)>,
+pub struct Call<'a, C: Context = Process> {
+    pub(super) thread: *mut sys::lua_State,
+    _of: PhantomData<(&'a mut (), NotThreadSafe, C)>,
 }
 
-impl<'a> Call<'a> {
+impl<C: Context> Call<'_, C> {
+    /// How memory may be allocated here.
+    pub fn flags(&self) -> Flags {
+        C::flags()
+    }
+
+    /// How many arguments there are.
+    pub(super) fn count(&self) -> c_int {
+        // SAFETY: By the type invariants. Nothing but the arguments is on the stack of the call.
+        unsafe { sys::klua_top(sys::klua_of(self.thread), self.thread) }
+    }
+
+    /// Rust's side of the state.
+    pub(super) fn host(&self) -> &Host {
+        // SAFETY: By the type invariants.
+        unsafe { Host::of(self.thread) }
+    }
+
     fn raw_argument(&self, index: u32) -> sys::klua_value {
         let mut raw = sys::klua_value::default();
         // SAFETY: By the type invariants. Any index will do.
@@ -393,7 +477,7 @@ impl<'a> Call<'a> {
     }
 
     /// The argument number `index`, counted from 1.
-    pub fn argument(&self, index: u32) -> Value<'_> {
+    pub fn argument(&self, index: u32) -> Value<'_, C> {
         // SAFETY: The arguments lie on Lua's stack as long as the call lasts.
         unsafe { Value::from_raw(&self.raw_argument(index)) }
     }
@@ -445,15 +529,43 @@ impl<'a> Call<'a> {
     }
     // ANCHOR_END: object
 
+    /// An argument that has to be an object, of whatever class, that may go to another state.
+    ///
+    /// [`EPERM`] if its class is [`Single`].
+    pub fn shared_object(&self, index: u32) -> Result<Object, Failure> {
+        let raw = self.raw_argument(index);
+        if raw.type_ != sys::klua_type_KLUA_OBJECT || raw.pointer.is_null() {
+            return Err(Failure::Argument {
+                index,
+                expected: c"object",
+            });
+        }
+        // SAFETY: A class is constant; and Lua has a reference to the object, as in `object()`.
+        unsafe {
+            if (*raw.class).shared == 0 {
+                return Err(EPERM.into());
+            }
+            if let Some(acquire) = (*raw.class).acquire {
+                acquire(raw.pointer);
+            }
+        }
+        // INVARIANT: That is the reference.
+        Ok(Object {
+            pointer: raw.pointer,
+            class: raw.class,
+        })
+    }
+
     /// Lua, to call a function of the script from here.
     #[doc(alias = "lunatik_handle")]
-    pub fn lua(&mut self) -> Lua<'_> {
+    pub fn lua(&mut self) -> Lua<'_, C> {
         Lua {
             // SAFETY: By the type invariants.
             state: unsafe { sys::klua_of(self.thread) },
             thread: self.thread,
             // SAFETY: By the type invariants.
             host: unsafe { Host::of(self.thread) },
+            _context: PhantomData,
             _here: NotThreadSafe,
         }
     }
@@ -470,14 +582,46 @@ impl<'a> Call<'a> {
 /// compile.
 #[doc(alias = "lunatik_class_t")]
 pub trait Class: Send + Sync + Sized + 'static {
+    /// Where its objects may be: in runtimes of this context, and of milder ones. There its
+    /// methods run, and there its objects are dropped.
+    type Context: Context;
+
+    /// [`Shared`] or [`Single`].
+    type Sharing: Sharing;
+
     /// The class: a static of the type's own.
     fn class() -> &'static ClassOf<Self>;
 }
 
+/// May the objects of a class go from one state to another?
+pub trait Sharing: 'static {
+    /// May they?
+    const SHARED: bool;
+}
+
+/// They may: each state that has one has a reference to it.
+pub struct Shared(());
+
+/// They may not.
+#[doc(alias = "LUNATIK_OPT_SINGLE")]
+pub struct Single(());
+
+impl Sharing for Shared {
+    const SHARED: bool = true;
+}
+
+impl Sharing for Single {
+    const SHARED: bool = false;
+}
+
 /// A class whose objects may be given from one state to another.
-///
-/// A class without it is what the C API calls `LUNATIK_OPT_SINGLE`.
+#[diagnostic::on_unimplemented(
+    message = "objects of `{Self}` are for one state only",
+    label = "its class is `Single`, or it has none"
+)]
 pub trait Share: Class {}
+
+impl<T: Class<Sharing = Shared>> Share for T {}
 // ANCHOR_END: class
 
 /// What C knows of a class; its address is what tells it from others.
@@ -505,6 +649,8 @@ impl<T: Class> ClassOf<T> {
                 acquire: Some(acquire::<T>),
                 release: Some(release::<T>),
                 methods: methods.as_ptr().cast(),
+                context: T::Context::LEVEL as sys::klua_context,
+                shared: T::Sharing::SHARED as c_int,
             },
             name,
             _objects: PhantomData,
@@ -529,20 +675,44 @@ unsafe extern "C" fn release<T: Class>(object: *const c_void) {
     drop(unsafe { Arc::<T>::from_raw(object.cast()) });
 }
 
-/// A reference to an object, on its way into Lua.
+/// A reference to an object of any class, owned.
+///
+/// # Invariants
+///
+/// `pointer` is an object of `class`, and one reference to it is ours.
 pub struct Object {
     pointer: *const c_void,
     class: *const sys::klua_class,
-    release: unsafe extern "C" fn(*const c_void),
 }
 
+// SAFETY: Classes are `Send` and `Sync`, and what has to be is a reference.
+unsafe impl Send for Object {}
+// SAFETY: As above.
+unsafe impl Sync for Object {}
+
 impl Object {
-    /// Gives the reference away.
-    pub fn new<T: Class>(object: Arc<T>) -> Self {
+    /// A new object, which no state has yet: so any class will do.
+    #[doc(alias = "lunatik_newobject")]
+    pub fn new<T: Class>(object: UniqueArc<T>) -> Self {
+        Self::from_arc(object.into())
+    }
+
+    /// A new object that must not move.
+    pub fn pinned<T: Class>(object: Pin<UniqueArc<T>>) -> Self {
+        Self::from_arc(object.into())
+    }
+
+    /// An object that others may have, too.
+    #[doc(alias = "lunatik_cloneobject")]
+    pub fn shared<T: Share>(object: Arc<T>) -> Self {
+        Self::from_arc(object)
+    }
+
+    fn from_arc<T: Class>(object: Arc<T>) -> Self {
+        // INVARIANT: The reference is given away to it.
         Self {
             pointer: Arc::into_raw(object).cast(),
             class: &T::class().raw,
-            release: release::<T>,
         }
     }
 
@@ -560,22 +730,52 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        // SAFETY: The pointer came from such an `Arc`, and was not given away.
-        unsafe { (self.release)(self.pointer) };
+        // SAFETY: By the type invariants; a class is constant.
+        unsafe {
+            if let Some(release) = (*self.class).release {
+                release(self.pointer);
+            }
+        }
     }
 }
 
-/// An object that may be given to any state.
+/// An object that may be given to any state of the context `C`.
 #[derive(Clone, Copy)]
-pub struct ObjectRef<'a> {
+pub struct ObjectRef<'a, C: Context = Process> {
     pointer: *const c_void,
     class: *const sys::klua_class,
-    _object: PhantomData<&'a ()>,
+    _object: PhantomData<(&'a (), C)>,
 }
 
-impl<'a> ObjectRef<'a> {
-    /// Refers to an object whose class may be shared.
-    pub fn new<T: Share>(object: ArcBorrow<'a, T>) -> Self {
+impl<'a, C: Context> ObjectRef<'a, C> {
+    /// Refers to an object whose class may be shared, and may be in such a state.
+    #[doc(alias = "lunatik_cloneobject")]
+    pub fn new<T: Share>(object: ArcBorrow<'a, T>) -> Self
+    where
+        T::Context: Covers<C>,
+    {
+        Self::one_of_its_own(object)
+    }
+
+    /// Refers to an object of whatever class. [`EPERM`] if that is [`Single`]. (Whether it may be
+    /// in such a state, Lua's side looks: the call that gives it fails.)
+    pub fn any(object: &'a Object) -> Result<Self> {
+        // SAFETY: A class is constant.
+        if unsafe { (*object.class).shared } == 0 {
+            return Err(EPERM);
+        }
+        Ok(Self {
+            pointer: object.pointer,
+            class: object.class,
+            _object: PhantomData,
+        })
+    }
+
+    /// Refers to an object that no other state has.
+    pub(super) fn one_of_its_own<T: Class>(object: ArcBorrow<'a, T>) -> Self
+    where
+        T::Context: Covers<C>,
+    {
         Self {
             pointer: (&raw const *object).cast(),
             class: &T::class().raw,
@@ -592,11 +792,23 @@ impl<'a> ObjectRef<'a> {
 ///
 /// References to the contents of the cells do not outlive the functions of this type, and those
 /// do not run Lua: so there is never a second one. Who has the state has this alone.
-struct Host {
+pub(super) struct Host {
+    /// What is pinned in the state.
+    pub(super) pins: Arc<Pins>,
+    /// The context of the state.
+    pub(super) level: super::context::Level,
+    /// The runtime that the state belongs to, once its script has been loaded; else NULL.
+    pub(super) runtime: Cell<*const c_void>,
     /// The bytes of the last string that was given to Lua, until it has copied them. Here and not
     /// in the function that made them: if Lua has no memory for the copy, it raises.
-    kept: UnsafeCell<KVVec<u8>>,
+    kept: UnsafeCell<Kept>,
     output: UnsafeCell<Output>,
+}
+
+/// The bytes of a string.
+enum Kept {
+    Any(KVVec<u8>),
+    Small(KVec<u8>),
 }
 
 impl Host {
@@ -611,11 +823,15 @@ impl Host {
     }
 
     /// Makes plain data of a string, and keeps what that points to.
-    fn keep(&self, bytes: KVVec<u8>) -> sys::klua_value {
+    fn keep(&self, bytes: Kept) -> sys::klua_value {
         // SAFETY: By the type invariants, this is the only reference.
         let kept = unsafe { &mut *self.kept.get() };
         *kept = bytes;
-        Value::Bytes(kept).to_raw()
+        let bytes: &[u8] = match kept {
+            Kept::Any(bytes) => bytes,
+            Kept::Small(bytes) => bytes,
+        };
+        Value::<Process>::Bytes(bytes).to_raw()
     }
 
     fn output<R>(&self, work: impl FnOnce(&mut Output) -> R) -> R {
@@ -759,15 +975,16 @@ pub struct Usage {
 /// # Invariants
 ///
 /// `raw` is a state that was opened with `host`, and is not closed; `host` came from a [`KBox`].
-pub struct State {
+pub struct State<C: Context = Process> {
     raw: NonNull<sys::klua>,
     host: NonNull<Host>,
+    _context: PhantomData<C>,
 }
 
 // SAFETY: A state belongs to no thread; who has it exclusively may use it anywhere.
-unsafe impl Send for State {}
+unsafe impl<C: Context> Send for State<C> {}
 
-impl State {
+impl<C: Context> State<C> {
     /// Opens a state with Lua's libraries, and those that scripts may `require()`.
     ///
     /// Sleeps. [`ENOMEM`] if there is no memory, or the budget is too small for the libraries.
@@ -776,10 +993,17 @@ impl State {
             return Err(EINVAL);
         }
         let host = Host {
-            kept: UnsafeCell::new(KVVec::new()),
+            pins: Pins::new()?,
+            level: C::LEVEL,
+            runtime: Cell::new(core::ptr::null()),
+            kept: UnsafeCell::new(Kept::Small(KVec::new())),
             output: UnsafeCell::new(Output {
                 bytes: KVVec::new(),
-                max: budget.output,
+                // Only who may sleep makes room for it.
+                max: match C::LEVEL {
+                    super::context::Level::Process => budget.output,
+                    _ => 0,
+                },
                 line: [0; LINE_MAX],
                 line_length: 0,
             }),
@@ -799,13 +1023,24 @@ impl State {
 
         // SAFETY: What the first two point to is copied. An optional reference to a transparent
         // wrapper is a pointer or NULL, and NULL comes last. `host` outlives the state.
-        let raw = unsafe { sys::klua_open(&limits, &calls, libraries.as_ptr().cast(), 1) };
+        let raw = unsafe {
+            sys::klua_open(
+                &limits,
+                &calls,
+                libraries.as_ptr().cast(),
+                C::LEVEL as sys::klua_context,
+            )
+        };
 
         // SAFETY: It came from a box, just now.
         let (raw, host) = unsafe { (NonNull::new(raw), NonNull::new_unchecked(host)) };
         match raw {
             // INVARIANT: The state was just opened with this host.
-            Some(raw) => Ok(Self { raw, host }),
+            Some(raw) => Ok(Self {
+                raw,
+                host,
+                _context: PhantomData,
+            }),
             None => {
                 // SAFETY: It came from a box, and nobody has it any more.
                 drop(unsafe { KBox::from_raw(host.as_ptr()) });
@@ -815,12 +1050,18 @@ impl State {
     }
 
     /// Lua, to run something.
-    pub fn lua(&mut self) -> Lua<'_> {
+    pub fn lua(&mut self) -> Lua<'_, C> {
+        // SAFETY: By the type invariants, it is valid. Nobody has a mutable reference.
+        let host = unsafe { self.host.as_ref() };
+        host.pins.sweep(|key| {
+            // SAFETY: The state is open, and ours alone.
+            unsafe { sys::klua_unpin(self.raw.as_ptr(), key) }
+        });
         Lua {
             state: self.raw.as_ptr(),
             thread: core::ptr::null_mut(),
-            // SAFETY: By the type invariants, it is valid. Nobody has a mutable reference.
-            host: unsafe { self.host.as_ref() },
+            host,
+            _context: PhantomData,
             _here: NotThreadSafe,
         }
     }
@@ -829,6 +1070,21 @@ impl State {
     pub fn limit_time(&mut self, cpu_us: usize) {
         // SAFETY: By the type invariants, the state is open; and nothing runs.
         unsafe { sys::klua_limit_time(self.raw.as_ptr(), cpu_us) };
+    }
+
+    /// Its script has been loaded: from now on it is used in its own context, and `runtime` is
+    /// where it belongs.
+    ///
+    /// # Safety
+    ///
+    /// `runtime` points to a `Runtime<C>` in an `Arc`, which lives as long as anything runs in the
+    /// state.
+    pub(super) unsafe fn loaded(&mut self, runtime: *const c_void) {
+        // SAFETY: By the type invariants, the state is open, and its host is valid.
+        unsafe {
+            sys::klua_loaded(self.raw.as_ptr());
+            self.host.as_ref().runtime.set(runtime);
+        }
     }
 
     /// What the state has used.
@@ -872,7 +1128,7 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl<C: Context> Drop for State<C> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants, it is open, and nobody uses it any more. While it is
         // closed, finalizers of objects may use `host`, which is dropped afterwards.
@@ -888,11 +1144,12 @@ impl Drop for State {
 /// user. All that runs Lua wants one.
 ///
 /// A reference to a value on Lua's stack borrows from it, so none outlives the lock.
-pub struct Lua<'a> {
-    state: *mut sys::klua,
+pub struct Lua<'a, C: Context = Process> {
+    pub(super) state: *mut sys::klua,
     /// The coroutine that we were called from; NULL for none.
-    thread: *mut sys::lua_State,
-    host: &'a Host,
+    pub(super) thread: *mut sys::lua_State,
+    pub(super) host: &'a Host,
+    _context: PhantomData<C>,
     _here: NotThreadSafe,
 }
 // ANCHOR_END: lua
@@ -910,14 +1167,20 @@ impl Message<'_> {
     /// As of [`Value::from_raw`].
     unsafe fn from_raw(raw: &sys::klua_value) -> Self {
         // SAFETY: By the safety requirements.
-        match unsafe { Value::from_raw(raw) } {
+        match unsafe { Value::<Process>::from_raw(raw) } {
             Value::Bytes(text) => Self(text),
             _ => Self(b""),
         }
     }
 }
 
-impl Lua<'_> {
+/// What is called: by its name, or by itself.
+enum Callee<'a> {
+    Global(&'a CStr),
+    Pinned(&'a Pinned),
+}
+
+impl<C: Context> Lua<'_, C> {
     /// Runs a script. `name` stands before the line number in messages; it begins with `=`, or
     /// Lua takes it for the script itself.
     ///
@@ -926,7 +1189,7 @@ impl Lua<'_> {
         &mut self,
         name: &CStr,
         script: &[u8],
-        work: impl FnOnce(Result<Value<'_>, Message<'_>>) -> R,
+        work: impl FnOnce(Result<Value<'_, C>, Message<'_>>) -> R,
     ) -> R {
         let frame = Frame::new(self);
         let mut result = sys::klua_value::default();
@@ -958,9 +1221,32 @@ impl Lua<'_> {
     pub fn call<const A: usize, const N: usize, R>(
         &mut self,
         name: &CStr,
-        arguments: &[Value<'_>; A],
-        work: impl FnOnce(Result<[Value<'_>; N], Message<'_>>) -> R,
+        arguments: &[Value<'_, C>; A],
+        work: impl FnOnce(Result<[Value<'_, C>; N], Message<'_>>) -> R,
     ) -> R {
+        self.call_one(Callee::Global(name), arguments, work)
+    }
+
+    /// Calls what was pinned, if it can be called.
+    pub fn call_pinned<const A: usize, const N: usize, R>(
+        &mut self,
+        function: &Pinned,
+        arguments: &[Value<'_, C>; A],
+        work: impl FnOnce(Result<[Value<'_, C>; N], Message<'_>>) -> R,
+    ) -> R {
+        self.call_one(Callee::Pinned(function), arguments, work)
+    }
+
+    fn call_one<const A: usize, const N: usize, R>(
+        &mut self,
+        callee: Callee<'_>,
+        arguments: &[Value<'_, C>; A],
+        work: impl FnOnce(Result<[Value<'_, C>; N], Message<'_>>) -> R,
+    ) -> R {
+        let (name, key) = match callee {
+            Callee::Global(name) => (name.as_char_ptr(), core::ptr::null()),
+            Callee::Pinned(pinned) => (core::ptr::null(), pinned.key()),
+        };
         const { assert!(A <= sys::KLUA_MAX_VALUES as usize && N <= sys::KLUA_MAX_VALUES as usize) };
         let arguments = arguments.map(Value::to_raw);
         let frame = Frame::new(self);
@@ -969,10 +1255,11 @@ impl Lua<'_> {
         // SAFETY: The state is open, and ours alone; the arguments and what they point to are
         // valid for the call, and there is room for the results.
         let failed = unsafe {
-            sys::klua_call_global(
+            sys::klua_call_function(
                 frame.state,
                 frame.thread,
-                name.as_char_ptr(),
+                name,
+                key,
                 arguments.as_ptr(),
                 A as u32,
                 results.as_mut_ptr(),
@@ -996,7 +1283,7 @@ impl Lua<'_> {
 }
 
 /// What was put on Lua's stack since it was made is taken from it when it is dropped.
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     state: *mut sys::klua,
     thread: *mut sys::lua_State,
     top: c_int,
@@ -1004,7 +1291,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(lua: &'a mut Lua<'_>) -> Self {
+    pub(super) fn new<C: Context>(lua: &'a mut Lua<'_, C>) -> Self {
         Self {
             state: lua.state,
             thread: lua.thread,

@@ -8,8 +8,11 @@
 //! |-------------|----------------------------------------------------------------------|
 //! | `lua/`      | the interpreter without a C library or floating-point numbers (C)    |
 //! | `lua`       | a Lua state as Rust sees it: no error of Lua ever leaves a function  |
+//! | `context`   | where something may run, and the lock that fits                      |
+//! | `object`    | more that goes between scripts and Rust: monitors, pins, tables      |
 //! | `library`   | what scripts get with `require("kernel")`                            |
-//! | `runtime`   | a script that the kernel calls into                                   |
+//! | `runtime`   | a script that the kernel calls into                                  |
+//! | `timer`     | an example: timers that call a script                                |
 //! | `device`    | `/dev/luadrv`                                                        |
 //! | `params`    | the budgets                                                          |
 //!
@@ -18,12 +21,15 @@
 
 use kernel::prelude::*;
 
+pub mod context;
 mod device;
 mod helpers;
 mod library;
 pub mod lua;
+pub mod object;
 mod params;
 pub mod runtime;
+mod timer;
 
 module! {
     type: LunatikRs,
@@ -72,6 +78,10 @@ module! {
             default: 0,
             description: "1: write calls of Rust functions into the log",
         },
+        ticks: u32 {
+            default: 0,
+            description: "How often timers call a script, in a softirq and in an interrupt",
+        },
         measure: u32 {
             default: 0,
             description: "1: measure how much of the stack a run uses",
@@ -99,8 +109,9 @@ impl kernel::InPlaceModule for LunatikRs {
         try_pin_init!(Self {
             _script: {
                 let params = params::Params::get()?;
-                lua::trace_calls(params.trace);
                 pr_info!("[init] init\n");
+                timer::example(&params)?;
+                lua::trace_calls(params.trace);
                 // ANCHOR: module-begins
                 // ANCHOR_END: module-begins
                 helpers::script()

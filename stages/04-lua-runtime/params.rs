@@ -22,6 +22,8 @@ pub(crate) struct Params {
     pub(crate) script: usize,
     /// Are calls of Rust functions written into the log?
     pub(crate) trace: bool,
+    /// How often timers call a script; 0: there are none.
+    pub(crate) ticks: u32,
     /// Is the use of the stack measured?
     pub(crate) measure: bool,
 }
@@ -45,6 +47,7 @@ impl Params {
             states: checked("states", module_parameters::states.value(), 1, 1024)?,
             script: kib("script_kib", module_parameters::script_kib.value(), 1 << 14)?,
             trace: checked("trace", module_parameters::trace.value(), 0, 1)? != 0,
+            ticks: checked("ticks", module_parameters::ticks.value(), 0, 1000)?,
             measure: module_parameters::measure.value() != 0,
         })
     }

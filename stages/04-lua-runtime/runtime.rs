@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A runtime: a script that the kernel calls into, again and again, from any thread.
+//! A runtime: a script that the kernel calls into, again and again, from any thread; or, if it is
+//! made for that, from softirqs or interrupt handlers.
 //!
 //! The script's top level runs once, when the runtime is made. What it leaves behind, mostly
 //! global functions, is what the kernel calls later, with the lock of the runtime held:
 //!
 //! ```ignore
-//! let runtime = Runtime::from_file(c"mydevice", &budget, &LIBRARIES)?;
+//! let runtime = Runtime::<Process>::from_file(c"mydevice", &budget, &LIBRARIES)?;
 //!
 //! runtime.run(|lua| {
 //!     lua.call(c"myread", &[Value::Integer(16), Value::Integer(0)], |result| match result {
@@ -17,31 +18,45 @@
 //! runtime.stop()?;
 //! ```
 //!
-//! This is a runtime for process context: its lock is a mutex, and it may sleep for memory.
+//! A runtime is always made in process context, and its script's top level may sleep for memory.
+//! From then on it never sleeps, if it is not for [`Process`]: memory is `GFP_ATOMIC`, or there
+//! is none; nobody else is scheduled. Its budget of time is what keeps such a script from holding
+//! up the CPU, so it should be some hundred microseconds. Collecting garbage is not counted in
+//! steps: a state for interrupts should be small.
+//!
+//! # What the types do not catch
+//!
+//! - A handler that sleeps in a runtime that is not for [`Process`].
+//! - A handler that runs another runtime, while a handler of that one runs this: lockdep reports
+//!   it, as the locks of runtimes of one context are one class to it.
+//! - The last reference to a runtime for [`Process`] that is dropped where nothing may sleep.
+
+use core::ffi::c_void;
 
 use kernel::{
-    new_mutex,
     prelude::*,
     str::{
         BStr,
         CString, //
     },
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
-        Mutex, //
+        ArcBorrow, //
     },
-    task::Task,
-    types::ScopeGuard,
 };
 
 use super::{
+    context::{
+        self,
+        Context,
+        LockOf,
+        Locked,
+        Process, //
+    },
     helpers,
     lua::{
         Budget,
+        Call,
         Libraries,
         Lua,
         Message,
@@ -57,23 +72,25 @@ const SCRIPT_MAX: usize = 1 << 20;
 ///
 /// It is reference counted, and lives as long as anybody has it. Its state may end before: see
 /// [`Runtime::stop`].
+///
+/// # Invariants
+///
+/// It is in an [`Arc`].
 #[doc(alias = "lunatik_object_t")]
 #[pin_data]
-pub struct Runtime {
+pub struct Runtime<C: Context = Process> {
     /// `None` once it was stopped.
     #[pin]
-    state: Mutex<Option<State>>,
-    /// The thread that has the lock, as an address; 0 for none.
-    runs_in: Atomic<usize>,
+    state: Locked<Option<State<C>>, C>,
 }
 // ANCHOR_END: runtime
 
-impl Runtime {
+impl<C: Context> Runtime<C> {
     /// Makes a runtime, and runs `script` in it. `name` stands in the messages of its errors, and
     /// begins with `=`.
     ///
-    /// Sleeps. [`ENOMEM`] if there is no memory; [`EINVAL`] if the script fails, and the log says
-    /// why.
+    /// Sleeps, whatever the context `C`: so it is [`EPERM`] where nothing may. [`ENOMEM`] if there
+    /// is no memory; [`EINVAL`] if the script fails, and the log says why.
     #[doc(alias = "lunatik_runtime")]
     pub fn new(
         name: &CStr,
@@ -81,7 +98,8 @@ impl Runtime {
         budget: &Budget,
         libraries: &'static Libraries,
     ) -> Result<Arc<Self>> {
-        let mut state = State::new(budget, libraries)?;
+        context::check::<Process>()?;
+        let mut state = State::<C>::new(budget, libraries)?;
         // Nobody else knows it: there is no lock to take yet, and nothing else runs before the
         // script has been loaded.
         state.lua().run(name, script, |result| match result {
@@ -91,13 +109,23 @@ impl Runtime {
                 Err(EINVAL)
             }
         })?;
-        Arc::pin_init(
+        // INVARIANT: It is made in an `Arc`.
+        let runtime = Arc::pin_init(
             pin_init!(Self {
-                state <- new_mutex!(Some(state), "Runtime::state"),
-                runs_in: Atomic::new(0),
+                state <- Locked::new(Some(state), LockOf::Runtime),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        let address: *const c_void = Arc::as_ptr(&runtime).cast();
+        runtime.state.with(|state| {
+            if let Some(state) = state {
+                // SAFETY: It is in an `Arc`. What runs in the state has got there by `run()`, with
+                // a reference to the runtime; or the state is being closed, and then no function
+                // of Rust is called.
+                unsafe { state.loaded(address) };
+            }
+        })?;
+        Ok(runtime)
     }
 
     /// Makes a runtime of the script `/lib/modules/lua/<script>.lua`.
@@ -109,6 +137,7 @@ impl Runtime {
         budget: &Budget,
         libraries: &'static Libraries,
     ) -> Result<Arc<Self>> {
+        context::check::<Process>()?;
         let script = script.to_bytes();
         if script.contains(&b'/') {
             return Err(EINVAL);
@@ -123,48 +152,64 @@ impl Runtime {
     // ANCHOR: run
     /// Takes the lock and gives Lua to `handler`, which has it until it returns.
     ///
-    /// Sleeps. [`ENXIO`] if the runtime was stopped; [`EDEADLK`] if this thread is in a handler of
-    /// the same runtime already: that one has the lock, and a [`Lua`] to use.
+    /// [`ENXIO`] if the runtime was stopped; [`EDEADLK`] if the caller is in a handler of the same
+    /// runtime already: that one has the lock, and a [`Lua`] to use; [`EPERM`] where the context
+    /// is stricter than `C`.
     #[doc(alias = "lunatik_run")]
-    pub fn run<R>(&self, handler: impl FnOnce(&mut Lua<'_>) -> R) -> Result<R> {
-        self.not_inside()?;
-        // ANCHOR: run-locks
-        let mut state = self.state.lock();
-        let state = (*state).as_mut().ok_or(ENXIO)?;
-        // ANCHOR_END: run-locks
-
-        self.runs_in.store(current(), Relaxed);
-        // Dropped before the lock is.
-        let _inside = ScopeGuard::new(|| self.runs_in.store(0, Relaxed));
-        Ok(handler(&mut state.lua()))
+    pub fn run<R>(&self, handler: impl FnOnce(&mut Lua<'_, C>) -> R) -> Result<R> {
+        self.state.with(|state| match state {
+            Some(state) => Ok(handler(&mut state.lua())),
+            None => Err(ENXIO),
+        })?
     }
     // ANCHOR_END: run
 
     /// Ends the state: all that its script has is dropped, and no handler is called any more.
     ///
     /// Waits for a handler that runs now, which may be for as long as its budget lasts. Stopping
-    /// what was stopped does nothing. [`EDEADLK`] if this thread is in a handler of this runtime.
+    /// what was stopped does nothing. [`EDEADLK`] in a handler of this runtime; [`EPERM`] as in
+    /// [`Runtime::run`].
     #[doc(alias = "lunatik_stop")]
     pub fn stop(&self) -> Result {
-        self.not_inside()?;
-        let state = self.state.lock().take();
+        let state = self.state.with(Option::take)?;
         // Not with the lock held: closing it drops objects, which may be other runtimes.
         drop(state);
         Ok(())
     }
+}
 
-    /// Is this thread in a handler of this runtime?
+// ANCHOR: toruntime
+impl<C: Context> Call<'_, C> {
+    /// Has the script that calls been loaded? It is not while its top level still runs; and a
+    /// script of `/dev/luadrv` has nothing but a top level.
+    #[doc(alias = "lunatik_isready")]
+    pub fn is_ready(&self) -> bool {
+        !self.host().runtime.get().is_null()
+    }
+
+    /// The runtime whose script calls.
     ///
-    /// Only the thread that writes its own address here can find it: if it is there, it is right,
-    /// and for any other value it does not matter how old it is.
-    fn not_inside(&self) -> Result {
-        if self.runs_in.load(Relaxed) == current() {
-            return Err(EDEADLK);
+    /// [`EAGAIN`] if the script has not been loaded yet: there is no runtime before.
+    /// [`EINVAL`] if the runtime is of another context.
+    #[doc(alias = "lunatik_toruntime")]
+    pub fn runtime<R: Context>(&self) -> Result<ArcBorrow<'_, Runtime<R>>> {
+        self.check_context::<R>()?;
+        let runtime = self.host().runtime.get();
+        if runtime.is_null() {
+            return Err(EAGAIN);
+        }
+        // SAFETY: See `State::loaded()`: while something runs in the state, and we do, the runtime
+        // is there; and it is of the context that was just asked for.
+        Ok(unsafe { ArcBorrow::from_raw(runtime.cast()) })
+    }
+
+    /// Is the runtime of exactly this context? [`EINVAL`] if not.
+    #[doc(alias = "lunatik_checkruntime")]
+    pub fn check_context<R: Context>(&self) -> Result {
+        if self.host().level != R::LEVEL {
+            return Err(EINVAL);
         }
         Ok(())
     }
 }
-
-fn current() -> usize {
-    Task::current_raw() as usize
-}
+// ANCHOR_END: toruntime

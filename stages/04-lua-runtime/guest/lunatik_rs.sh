@@ -4,7 +4,7 @@
 # run: a script from here to the device, as anybody would do it.
 run() { cat > /dev/luadrv || :; }
 
-if load lunatik_rs trace=1 steps=1000000 $ARGS; then
+if load lunatik_rs trace=1 ticks=3 steps=1000000 $ARGS; then
 	run <<- 'END'
 	print("hello from " .. _VERSION, 7 / 2, 2 ^ 10)
 	END

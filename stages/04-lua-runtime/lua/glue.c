@@ -28,6 +28,7 @@
 
 /* How many steps a script makes between two longer looks at its budgets. */
 #define SLICE		1000LL
+#define SLICE_IN_IRQ	100LL
 #define NO_LIMIT	(1LL << 62)
 
 /*
@@ -35,8 +36,8 @@
  * memory, or print, and interrupts come on top.  KASAN makes frames fat.
  */
 #define STACK_RESERVE	(IS_ENABLED(CONFIG_KASAN) ? 12288UL : 6144UL)
-/* On an interrupt's stack nobody knows what is left; so it is little. */
-#define STACK_IN_IRQ	4096UL
+/* On an interrupt's stack, as large as a thread's, nobody knows what is left: so a quarter. */
+#define STACK_IN_IRQ	(THREAD_SIZE / 4)
 /* More for those who handle "C stack overflow". */
 #define STACK_GRACE	1536UL
 
@@ -46,7 +47,8 @@ struct klua {
 	struct klua_host host;
 	const struct klua_library *const *libraries;
 	struct klua_budget budget;
-	bool may_sleep;
+	enum klua_context context;
+	bool may_sleep;		/* now: while it is loaded, or in process context */
 	unsigned int depth;	/* of runs inside runs */
 
 	unsigned long bytes, bytes_peak;
@@ -57,7 +59,7 @@ struct klua {
 	/* What a Rust function has left to be done: see klua_finish(). */
 	struct klua_value left;
 	unsigned int bad;
-	const char *expected;
+	const char *field, *expected;
 };
 
 static struct klua *state_of(lua_State *L)
@@ -99,7 +101,9 @@ static long cost_of_collecting(const struct klua *k)
 static void *allocate(void *data, void *old, size_t old_size, size_t size)
 {
 	struct klua *k = data;
+	// ANCHOR: gfp
 	gfp_t gfp = k->may_sleep ? GFP_KERNEL_ACCOUNT : GFP_ATOMIC;
+	// ANCHOR_END: gfp
 	void *p;
 
 	if (!old)
@@ -114,7 +118,11 @@ static void *allocate(void *data, void *old, size_t old_size, size_t size)
 		k->hot.steps_left -= size / 256;
 	}
 	if (size) {
-		p = kvrealloc(old, size, gfp | __GFP_NOWARN);
+		/* What vmalloc() gave cannot be freed with interrupts off. */
+		if (k->context == KLUA_PROCESS)
+			p = kvrealloc(old, size, gfp | __GFP_NOWARN);
+		else
+			p = krealloc(old, size, gfp | __GFP_NOWARN);
 		if (!p && size <= old_size)
 			p = old;	/* Lua trusts that this cannot fail */
 	} else {
@@ -157,7 +165,7 @@ int klua_budget_is_spent(lua_State *L)
 	long long slice;
 
 	k->steps_left += k->hot.steps_left;	/* a step may cost more than one */
-	slice = min(k->steps_left, SLICE);
+	slice = min(k->steps_left, k->may_sleep ? SLICE : SLICE_IN_IRQ);
 	if (k->may_sleep)
 		cond_resched();
 	if (slice <= 0 || cpu_clock_of(k) > k->cpu_end ||
@@ -321,6 +329,17 @@ static void read_value(lua_State *L, int i, struct klua_value *value)
 	}
 }
 
+static const char *context_name(const struct klua *k)
+{
+	static const char *const names[] = {
+		[KLUA_PROCESS] = "process",
+		[KLUA_SOFTIRQ] = "softirq",
+		[KLUA_HARDIRQ] = "hardirq",
+	};
+
+	return names[k->context];
+}
+
 static void push_metatable(lua_State *L, const struct klua_class *class);
 
 /* An empty box; what is put into it is released with it. */
@@ -349,7 +368,13 @@ static void push_value(lua_State *L, const struct klua_value *value)
 	case KLUA_STRING:
 		lua_pushlstring(L, value->pointer, value->length);
 		break;
+	case KLUA_PINNED:
+		lua_rawgetp(L, LUA_REGISTRYINDEX, value->pointer);
+		break;
 	case KLUA_OBJECT:
+		if (value->class->context < state_of(L)->context)
+			luaL_error(L, "'%s' is not for a runtime of %s context",
+				   value->class->name, context_name(state_of(L)));
 		box = push_box(L, value->class);
 		value->class->acquire(value->pointer);
 		box->object = value->pointer;
@@ -422,6 +447,14 @@ void klua_bad_argument(struct lua_State *L, unsigned int i, const char *expected
 	k->expected = expected;
 }
 
+void klua_bad_field(struct lua_State *L, const char *name, const char *expected)
+{
+	struct klua *k = state_of(L);
+
+	k->field = name;
+	k->expected = expected;
+}
+
 /*
  * Lua calls this when a function has returned a negative number: see hooks.h.  The
  * function was one in Rust, and it is not on the stack any more, so this may raise.
@@ -438,6 +471,8 @@ int klua_finish(lua_State *L, int n)
 		return 1;
 	case KLUA_BAD_ARGUMENT:
 		return luaL_typeerror(L, k->bad, k->expected);
+	case KLUA_BAD_FIELD:
+		return luaL_error(L, "bad field '%s' (%s expected)", k->field, k->expected);
 	default:
 		name = errname(-n);
 		return luaL_error(L, "%s", name ? name : "EINVAL");
@@ -483,8 +518,23 @@ static int close_object(lua_State *L)
 	return 0;
 }
 
+/* What stands in the place of a function that is not for the state's context. */
+static int refuse_call(lua_State *L)
+{
+	const struct klua_function *function = lua_touserdata(L, lua_upvalueindex(1));
+
+	return luaL_error(L, "'%s' is not for a runtime of %s context", function->name,
+			  context_name(state_of(L)));
+}
+
+/* The state's context never changes, so it is looked at here, and not with each call. */
 static void push_function(lua_State *L, const struct klua_function *function)
 {
+	if (function->context < state_of(L)->context) {
+		lua_pushlightuserdata(L, (void *)function);
+		lua_pushcclosure(L, refuse_call, 1);
+		return;
+	}
 	if (!function->makes) {
 		lua_pushcfunction(L, function->call);
 		return;
@@ -550,20 +600,23 @@ static int require(lua_State *L)
 /* --- Rust calls a script ----------------------------------------------------------------- */
 
 /*
- * Calls a protected function with one argument.  Returns 0 with `wanted` values on
- * the stack, or 1 with the message.
+ * Calls a protected function with one argument, and, if `with` is not 0, with what is
+ * there on the stack.  Returns 0 with `wanted` values on the stack, or 1 with the
+ * message.
  */
 static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argument,
-		     int wanted, struct klua_value *message)
+		     int with, int wanted, struct klua_value *message)
 {
 	int status = LUA_ERRMEM;
 
 	begin(k);
-	if (lua_checkstack(L, wanted + 2)) {
-		/* Neither of these allocates, so nothing raises before lua_pcall(). */
+	if (lua_checkstack(L, wanted + 3)) {
+		/* None of these allocates, so nothing raises before lua_pcall(). */
 		lua_pushcfunction(L, f);
 		lua_pushlightuserdata(L, argument);
-		status = lua_pcall(L, 1, wanted, 0);
+		if (with)
+			lua_pushvalue(L, with);
+		status = lua_pcall(L, with ? 2 : 1, wanted, 0);
 	} else {
 		lua_pushnil(L);
 	}
@@ -604,43 +657,114 @@ int klua_run_text(struct klua *k, const char *name, const void *text, unsigned l
 {
 	struct text argument = { .name = name, .text = text, .length = length };
 
-	if (protected(k, k->L, run_text_protected, &argument, 1, message))
+	if (protected(k, k->L, run_text_protected, &argument, 0, 1, message))
 		return 1;
 	read_value(k->L, -1, result);
 	return 0;
 }
 
-struct global_call {
+struct function_call {
 	const char *name;
+	const void *key;
 	const struct klua_value *arguments;
 	unsigned int count, wanted;
 };
 
-static int call_global_protected(lua_State *L)
+static int call_function_protected(lua_State *L)
 {
-	const struct global_call *call = lua_touserdata(L, 1);
+	const struct function_call *call = lua_touserdata(L, 1);
 
-	lua_getglobal(L, call->name);
+	if (call->name)
+		lua_getglobal(L, call->name);
+	else
+		lua_rawgetp(L, LUA_REGISTRYINDEX, call->key);
 	for (unsigned int i = 0; i < call->count; i++)
 		push_value(L, &call->arguments[i]);
 	lua_call(L, call->count, call->wanted);
 	return call->wanted;
 }
 
-int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
-		     const struct klua_value *arguments, unsigned int count,
-		     struct klua_value *results, unsigned int wanted,
-		     struct klua_value *message)
+int klua_call_function(struct klua *k, struct lua_State *thread, const char *name,
+		       const void *key,
+		       const struct klua_value *arguments, unsigned int count,
+		       struct klua_value *results, unsigned int wanted,
+		       struct klua_value *message)
 {
-	struct global_call call = {
-		.name = name, .arguments = arguments, .count = count, .wanted = wanted,
+	struct function_call call = {
+		.name = name, .key = key,
+		.arguments = arguments, .count = count, .wanted = wanted,
 	};
 	lua_State *L = thread ? thread : k->L;
 
-	if (protected(k, L, call_global_protected, &call, wanted, message))
+	if (protected(k, L, call_function_protected, &call, 0, wanted, message))
 		return 1;
 	for (unsigned int i = 0; i < wanted; i++)
 		read_value(L, (int)i - (int)wanted, &results[i]);
+	return 0;
+}
+
+struct pin {
+	const struct klua_value *object;
+	const void *key;
+};
+
+static int pin_protected(lua_State *L)
+{
+	const struct pin *pin = lua_touserdata(L, 1);
+
+	if (pin->object)
+		push_value(L, pin->object);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, pin->key);
+	return 0;
+}
+
+int klua_pin(struct klua *k, struct lua_State *thread, int index,
+	     const struct klua_value *object, const void *key)
+{
+	struct pin pin = { .object = object, .key = key };
+	lua_State *L = thread ? thread : k->L;
+	struct klua_value message;
+	int top = lua_gettop(L), failed;
+
+	failed = protected(k, L, pin_protected, &pin, object ? 0 : index, 0, &message);
+	lua_settop(L, top);
+	return failed;
+}
+
+static int unpin_protected(lua_State *L)
+{
+	lua_pushnil(L);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
+	return 0;
+}
+
+void klua_unpin(struct klua *k, const void *key)
+{
+	struct klua_value message;
+	int top = lua_gettop(k->L);
+
+	/* It is there, so to take it away needs no memory; and if it stays, it stays. */
+	protected(k, k->L, unpin_protected, (void *)key, 0, 0, &message);
+	lua_settop(k->L, top);
+}
+
+static int field_protected(lua_State *L)
+{
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_pushstring(L, lua_touserdata(L, 1));
+	lua_rawget(L, 2);
+	return 1;
+}
+
+int klua_field(struct klua *k, struct lua_State *thread, int index, const char *name,
+	       struct klua_value *value)
+{
+	lua_State *L = thread ? thread : k->L;
+	struct klua_value message;
+
+	if (protected(k, L, field_protected, (void *)name, index, 1, &message))
+		return 1;
+	read_value(L, -1, value);
 	return 0;
 }
 
@@ -666,9 +790,10 @@ static int open_protected(lua_State *L)
 	return 0;
 }
 
-/* Sleeps.  NULL if there is no memory. */
+/* NULL if there is no memory. */
 struct klua *klua_open(const struct klua_budget *budget, const struct klua_host *host,
-		       const struct klua_library *const *libraries, int may_sleep)
+		       const struct klua_library *const *libraries,
+		       enum klua_context context)
 {
 	struct klua *k = kzalloc_obj(*k, GFP_KERNEL_ACCOUNT);
 	struct klua_value message;
@@ -682,6 +807,7 @@ struct klua *klua_open(const struct klua_budget *budget, const struct klua_host 
 	k->budget.cpu_us = k->budget.cpu_us ?: NO_LIMIT / NSEC_PER_USEC;
 	k->host = *host;
 	k->libraries = libraries;
+	k->context = context;
 	/* Whatever it is for, it is opened where sleeping is allowed. */
 	k->may_sleep = true;
 	k->L = lua_newstate(allocate, k, get_random_u32());
@@ -690,11 +816,16 @@ struct klua *klua_open(const struct klua_budget *budget, const struct klua_host 
 		return NULL;
 	}
 	*(struct klua_hot **)lua_getextraspace(k->L) = &k->hot;
-	if (protected(k, k->L, open_protected, NULL, 0, &message)) {
+	if (protected(k, k->L, open_protected, NULL, 0, 0, &message)) {
 		klua_close(k);
 		return NULL;
 	}
 	return k;
+}
+
+void klua_loaded(struct klua *k)
+{
+	k->may_sleep = k->context == KLUA_PROCESS;
 }
 
 /* No run is going on, and none begins. */

@@ -18,6 +18,13 @@
 struct klua;			/* a state, with its budgets */
 struct lua_State;
 
+/* Where a state is used, from the mildest to the strictest. */
+enum klua_context {
+	KLUA_PROCESS,		/* may sleep */
+	KLUA_SOFTIRQ,		/* bottom halves are off */
+	KLUA_HARDIRQ,		/* interrupts are off */
+};
+
 /* What a state may use.  A zero is no limit of that kind. */
 struct klua_budget {
 	unsigned long bytes;	/* of memory, at any time */
@@ -40,6 +47,7 @@ enum klua_type {
 	KLUA_INTEGER,
 	KLUA_STRING,
 	KLUA_OBJECT,
+	KLUA_PINNED,		/* what klua_pin() keeps: `pointer` is its key */
 	KLUA_OTHER,
 };
 
@@ -47,7 +55,7 @@ enum klua_type {
 struct klua_value {
 	enum klua_type type;
 	long long integer;		/* also of a boolean */
-	const void *pointer;		/* the bytes, or the object */
+	const void *pointer;		/* the bytes, the object, or the key */
 	unsigned long length;		/* of the bytes */
 	const struct klua_class *class;	/* of the object */
 };
@@ -59,6 +67,8 @@ struct klua_class {
 	void (*acquire)(const void *object);
 	void (*release)(const void *object);
 	const struct klua_function *methods;	/* the last has no name */
+	enum klua_context context;	/* the strictest that its objects are for */
+	int shared;			/* its objects may go from one state to another */
 };
 
 #define KLUA_MAX_VALUES	8
@@ -71,6 +81,7 @@ struct klua_class {
 struct klua_function {
 	const char *name;
 	int (*call)(struct lua_State *thread);
+	enum klua_context context;	/* the strictest that it is for */
 	/*
 	 * Where the result is an object: its class.  Rust gives a reference away
 	 * with it.
@@ -82,6 +93,7 @@ struct klua_function {
 enum klua_left {
 	KLUA_BAD_ARGUMENT = -10000,	/* see klua_bad_argument() */
 	KLUA_LEFT,			/* see klua_leave() */
+	KLUA_BAD_FIELD,			/* see klua_bad_field() */
 };
 
 /*
@@ -102,6 +114,8 @@ void klua_push_integer(struct lua_State *L, long long integer);
 void klua_leave(struct lua_State *L, const struct klua_value *value);
 /* It returns KLUA_BAD_ARGUMENT, and this is what is wrong. */
 void klua_bad_argument(struct lua_State *L, unsigned int i, const char *expected);
+/* It returns KLUA_BAD_FIELD, and this is what is wrong. */
+void klua_bad_field(struct lua_State *thread, const char *name, const char *expected);
 
 /* A library: what require() of its name gives. */
 struct klua_library {
@@ -116,8 +130,14 @@ struct klua_host {
 	void (*print)(void *data, const char *text, unsigned long length);
 };
 
+/*
+ * Sleeps.  What runs in the state sleeps, too, whatever its context, until
+ * klua_loaded().
+ */
 struct klua *klua_open(const struct klua_budget *budget, const struct klua_host *host,
-		       const struct klua_library *const *libraries, int may_sleep);
+		       const struct klua_library *const *libraries,
+		       enum klua_context context);
+void klua_loaded(struct klua *k);
 void klua_close(struct klua *k);
 
 /*
@@ -126,10 +146,27 @@ void klua_close(struct klua *k);
  */
 int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
 		  struct klua_value *result, struct klua_value *message);
-int klua_call_global(struct klua *k, struct lua_State *thread, const char *name,
-		     const struct klua_value *arguments, unsigned int count,
-		     struct klua_value *results, unsigned int wanted,
-		     struct klua_value *message);
+/* The function is the global of that name; or, without a name, what `key` pins. */
+int klua_call_function(struct klua *k, struct lua_State *thread, const char *name,
+		       const void *key,
+		       const struct klua_value *arguments, unsigned int count,
+		       struct klua_value *results, unsigned int wanted,
+		       struct klua_value *message);
+
+/*
+ * Keeps a value of the state under a key, an address, so that it is not collected:
+ * an object, or, without one, what is at `index` of the stack.
+ */
+int klua_pin(struct klua *k, struct lua_State *thread, int index,
+	     const struct klua_value *object, const void *key);
+void klua_unpin(struct klua *k, const void *key);
+
+/*
+ * Reads a field of the table at `index`; no metamethod is called.  Nonzero: it is no
+ * table, or there is no memory.
+ */
+int klua_field(struct klua *k, struct lua_State *thread, int index, const char *name,
+	       struct klua_value *value);
 void klua_forget(struct klua *k, struct lua_State *thread, int top);
 int klua_top(struct klua *k, struct lua_State *thread);
 
