@@ -14,6 +14,8 @@
 
 use kernel::{
     alloc::Flags,
+    bindings::spinlock_t,
+    ffi::c_char,
     prelude::*,
     sync::{
         atomic::{
@@ -36,10 +38,25 @@ use kernel::{
     types::ScopeGuard,
 };
 
-use super::{
-    helpers,
-    lua::sys, //
-};
+use super::lua::sys;
+
+extern "C" {
+    /// Returns what may be done here: 0: sleep; 1: no more than in a softirq; 2: no more than with
+    /// interrupts off; 3: nothing. Any context.
+    fn helper_context() -> c_int;
+
+    /// Returns the name of what runs here: `process`, `softirq`, `hardirq` or `nmi`. Any context.
+    fn helper_context_name() -> *const c_char;
+
+    /// Takes a lock, with bottom halves off. Not with interrupts off.
+    fn helper_spin_lock_bh(lock: *mut spinlock_t);
+
+    /// Gives it back.
+    fn helper_spin_unlock_bh(lock: *mut spinlock_t);
+
+    /// Takes a lock that nobody has, with bottom halves off.
+    fn helper_spin_trylock_bh(lock: *mut spinlock_t) -> bool;
+}
 
 // --- Contexts -----------------------------------------------------------------------------------
 
@@ -61,7 +78,7 @@ impl Level {
     /// Where are we now?
     pub fn now() -> Self {
         // SAFETY: It may be called anywhere.
-        match unsafe { helpers::helper_context() } {
+        match unsafe { helper_context() } {
             0 => Self::Process,
             1 => Self::SoftIrq,
             2 => Self::HardIrq,
@@ -88,6 +105,12 @@ pub enum LockOf {
     Runtime,
     /// An object.
     Object,
+}
+
+/// The name of what runs here. Any context.
+pub fn here() -> &'static CStr {
+    // SAFETY: It gives constant strings.
+    unsafe { CStr::from_char_ptr(helper_context_name()) }
 }
 
 // ANCHOR: context
@@ -220,17 +243,17 @@ unsafe impl Backend for SpinLockBhBackend {
 
     unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
         // SAFETY: By the safety requirements, it was initialised.
-        unsafe { helpers::helper_spin_lock_bh(ptr) }
+        unsafe { helper_spin_lock_bh(ptr) }
     }
 
     unsafe fn unlock(ptr: *mut Self::State, _guard_state: &Self::GuardState) {
         // SAFETY: By the safety requirements, the caller has the lock.
-        unsafe { helpers::helper_spin_unlock_bh(ptr) }
+        unsafe { helper_spin_unlock_bh(ptr) }
     }
 
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
         // SAFETY: By the safety requirements, it was initialised.
-        unsafe { helpers::helper_spin_trylock_bh(ptr) }.then_some(())
+        unsafe { helper_spin_trylock_bh(ptr) }.then_some(())
     }
 
     unsafe fn assert_is_held(ptr: *mut Self::State) {

@@ -5,8 +5,6 @@
  */
 #include <linux/kernel_read_file.h>
 #include <linux/moduleparam.h>
-#include <linux/preempt.h>
-#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
@@ -48,46 +46,4 @@ ssize_t helper_read_file(const char *path, size_t max, void **text)
 void helper_free_file(void *text)
 {
 	vfree(text);
-}
-
-/* The strictest first.  The numbers are those of `Level` in context.rs. */
-int helper_context(void)
-{
-	if (in_nmi())
-		return 3;
-	if (in_hardirq() || irqs_disabled())
-		return 2;
-	if (preempt_count() || rcu_preempt_depth())
-		return 1;
-	return 0;
-}
-
-const char *helper_context_name(void)
-{
-	if (in_nmi())
-		return "nmi";
-	if (in_hardirq())
-		return "hardirq";
-	if (in_serving_softirq())
-		return "softirq";
-	return "process";
-}
-
-void helper_spin_lock_bh(spinlock_t *lock)
-{
-	// ANCHOR: lock-bh
-	spin_lock_bh(lock);
-	// ANCHOR_END: lock-bh
-}
-
-void helper_spin_unlock_bh(spinlock_t *lock)
-{
-	// ANCHOR: unlock-bh
-	spin_unlock_bh(lock);
-	// ANCHOR_END: unlock-bh
-}
-
-bool helper_spin_trylock_bh(spinlock_t *lock)
-{
-	return spin_trylock_bh(lock);
 }

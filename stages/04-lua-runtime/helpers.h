@@ -6,7 +6,6 @@
 #ifndef RCU_WORKSHOP_LUA_HELPERS_H
 #define RCU_WORKSHOP_LUA_HELPERS_H
 
-#include <linux/spinlock.h>
 #include <linux/types.h>
 
 const char *helper_script(void);
@@ -15,12 +14,5 @@ bool helper_dies_of_signal(void);
 
 ssize_t helper_read_file(const char *path, size_t max, void **text);
 void helper_free_file(void *text);
-
-int helper_context(void);
-const char *helper_context_name(void);
-
-void helper_spin_lock_bh(spinlock_t *lock);
-void helper_spin_unlock_bh(spinlock_t *lock);
-bool helper_spin_trylock_bh(spinlock_t *lock);
 
 #endif

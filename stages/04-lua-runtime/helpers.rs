@@ -8,7 +8,6 @@
 use core::ffi::c_void;
 
 use kernel::{
-    bindings::spinlock_t,
     ffi::c_char,
     prelude::*, //
 };
@@ -31,28 +30,6 @@ extern "C" {
 
     /// Frees what [`helper_read_file`] gave.
     fn helper_free_file(text: *mut c_void);
-
-    /// Returns what may be done here: 0: sleep; 1: no more than in a softirq; 2: no more than with
-    /// interrupts off; 3: nothing. Any context.
-    pub(crate) fn helper_context() -> c_int;
-
-    /// Returns the name of what runs here: `process`, `softirq`, `hardirq` or `nmi`. Any context.
-    fn helper_context_name() -> *const c_char;
-
-    /// Takes a lock, with bottom halves off. Not with interrupts off.
-    pub(crate) fn helper_spin_lock_bh(lock: *mut spinlock_t);
-
-    /// Gives it back.
-    pub(crate) fn helper_spin_unlock_bh(lock: *mut spinlock_t);
-
-    /// Takes a lock that nobody has, with bottom halves off.
-    pub(crate) fn helper_spin_trylock_bh(lock: *mut spinlock_t) -> bool;
-}
-
-/// The name of what runs here. Any context.
-pub(crate) fn context_name() -> &'static CStr {
-    // SAFETY: It gives constant strings.
-    unsafe { CStr::from_char_ptr(helper_context_name()) }
 }
 
 /// The name of the script that is to run when the module is loaded.

@@ -23,11 +23,11 @@ use kernel::{
 
 use super::{
     context::{
+        self,
         Anywhere,
         Process,
         SoftIrq, //
     },
-    helpers,
     lua::{
         Call,
         Class,
@@ -100,7 +100,7 @@ impl Function for WhichContext {
     const NAME: &'static CStr = c"context";
 
     fn call(_call: &mut Call<'_, Self::Context>) -> Result<Returned, Failure> {
-        Ok(Returned::Text(helpers::context_name()))
+        Ok(Returned::Text(context::here()))
     }
 }
 

@@ -67,6 +67,7 @@ use super::{
     dead_code,
     missing_docs,
     non_camel_case_types,
+    non_snake_case,
     non_upper_case_globals,
     unreachable_pub,
     unsafe_op_in_unsafe_fn
@@ -455,6 +456,13 @@ impl<C: Context> Call<'_, C> {
     /// How memory may be allocated here.
     pub fn flags(&self) -> Flags {
         C::flags()
+    }
+
+    /// Has the script that calls been loaded? It is not while its top level still runs; and a
+    /// script of `/dev/luadrv` has nothing but a top level.
+    #[doc(alias = "lunatik_isready")]
+    pub fn is_ready(&self) -> bool {
+        !self.host().runtime.get().is_null()
     }
 
     /// How many arguments there are.

@@ -22,8 +22,10 @@ use kernel::{
     time::Delta, //
 };
 
+pub mod context;
 mod library;
 pub mod lua;
+pub mod object;
 
 #[path = "../01-phased-state/kthread.rs"]
 pub mod kthread;

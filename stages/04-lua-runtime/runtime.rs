@@ -180,13 +180,6 @@ impl<C: Context> Runtime<C> {
 
 // ANCHOR: toruntime
 impl<C: Context> Call<'_, C> {
-    /// Has the script that calls been loaded? It is not while its top level still runs; and a
-    /// script of `/dev/luadrv` has nothing but a top level.
-    #[doc(alias = "lunatik_isready")]
-    pub fn is_ready(&self) -> bool {
-        !self.host().runtime.get().is_null()
-    }
-
     /// The runtime whose script calls.
     ///
     /// [`EAGAIN`] if the script has not been loaded yet: there is no runtime before.

@@ -48,12 +48,12 @@ use kernel::{
 
 use super::{
     context::{
+        self,
         Anywhere,
         Context,
         HardIrq,
         SoftIrq, //
     },
-    helpers,
     lua::{
         Budget,
         Call,
@@ -177,7 +177,7 @@ impl<C: TimerContext> Ticker<C> {
     // ANCHOR: tick
     /// Calls the script. Returns whether to go on.
     fn tick(&self, tick: &Tick) -> bool {
-        let (runtime, here, n) = (C::LEVEL.name(), helpers::context_name(), tick.n);
+        let (runtime, here, n) = (C::LEVEL.name(), context::here(), tick.n);
         let result = self.runtime.run(|lua| {
             self.object.lend(tick, || {
                 lua.call(c"tick", &[self.object.value()], |result| match result {
