@@ -465,6 +465,15 @@ impl<C: Context> Call<'_, C> {
         !self.host().runtime.get().is_null()
     }
 
+    /// Is the runtime of exactly this context? [`EINVAL`] if not.
+    #[doc(alias = "lunatik_checkruntime")]
+    pub fn check_context<R: Context>(&self) -> Result {
+        if self.host().level != R::LEVEL {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     /// How many arguments there are.
     pub(super) fn count(&self) -> c_int {
         // SAFETY: By the type invariants. Nothing but the arguments is on the stack of the call.
@@ -1087,7 +1096,7 @@ impl<C: Context> State<C> {
     ///
     /// `runtime` points to a `Runtime<C>` in an `Arc`, which lives as long as anything runs in the
     /// state.
-    pub(super) unsafe fn loaded(&mut self, runtime: *const c_void) {
+    pub unsafe fn loaded(&mut self, runtime: *const c_void) {
         // SAFETY: By the type invariants, the state is open, and its host is valid.
         unsafe {
             sys::klua_loaded(self.raw.as_ptr());

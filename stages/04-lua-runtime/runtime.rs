@@ -195,14 +195,5 @@ impl<C: Context> Call<'_, C> {
         // is there; and it is of the context that was just asked for.
         Ok(unsafe { ArcBorrow::from_raw(runtime.cast()) })
     }
-
-    /// Is the runtime of exactly this context? [`EINVAL`] if not.
-    #[doc(alias = "lunatik_checkruntime")]
-    pub fn check_context<R: Context>(&self) -> Result {
-        if self.host().level != R::LEVEL {
-            return Err(EINVAL);
-        }
-        Ok(())
-    }
 }
 // ANCHOR_END: toruntime
