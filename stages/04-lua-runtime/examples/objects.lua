@@ -10,6 +10,7 @@ do
     short:add(1)
     kept = short
 end
-print(pcall(kept.get, kept))
+local _, message = pcall(function() return kept:get() end)
+print((message:gsub("^[^:]*:%d+: ", "")))
 -- prints: counted	55
--- prints: false	bad argument #1 to 'get' (counter expected, got counter)
+-- prints: calling 'get' on bad self (the object is closed)

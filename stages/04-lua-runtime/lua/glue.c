@@ -455,6 +455,13 @@ void klua_bad_field(struct lua_State *L, const char *name, const char *expected)
 	k->expected = expected;
 }
 
+static bool is_closed(lua_State *L, int i)
+{
+	const struct box *box = lua_touserdata(L, i);
+
+	return lua_type(L, i) == LUA_TUSERDATA && !box->object;
+}
+
 /*
  * Lua calls this when a function has returned a negative number: see hooks.h.  The
  * function was one in Rust, and it is not on the stack any more, so this may raise.
@@ -470,6 +477,8 @@ int klua_finish(lua_State *L, int n)
 		lua_pushlstring(L, k->left.pointer, k->left.length);
 		return 1;
 	case KLUA_BAD_ARGUMENT:
+		if (is_closed(L, k->bad))
+			return luaL_argerror(L, k->bad, "the object is closed");
 		return luaL_typeerror(L, k->bad, k->expected);
 	case KLUA_BAD_FIELD:
 		return luaL_error(L, "bad field '%s' (%s expected)", k->field, k->expected);
