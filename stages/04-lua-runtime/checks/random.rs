@@ -65,9 +65,10 @@ const WORDS: &str = r#"
     ... a b c _ENV 1 <close> <const> [[x]] 's' "\u{7fffffff}" "\u{8fffffff}" '\ --[[ 0x 1.5 [=[ @ $ !
 "#;
 
-const NAMES: &str = "a b c d _ENV t f";
+// (Not the variables of a loop, and not constants.)
+const NAMES: &str = "a b c d t f";
 
-const TARGETS: &str = "a b<const> t x<close> a,b,c";
+const TARGETS: &str = "a x<const> t x<close> a,b,c";
 
 const LITERALS: &str = r#"
     nil true false 0 1 2 -1 64 1<<31 1<<62 math.maxinteger math.mininteger '' 'a' '%s%d' '(a*)*b'
@@ -179,7 +180,7 @@ fn statement(r: &mut Random, s: &mut Script, depth: u32) {
             s.word("end");
         }
         6 => {
-            s.word("for a =");
+            s.word("for i =");
             expression(r, s, inner);
             s.word(",");
             expression(r, s, inner);
@@ -188,7 +189,7 @@ fn statement(r: &mut Random, s: &mut Script, depth: u32) {
             s.word("end");
         }
         7 => {
-            s.word("for a, b in pairs(");
+            s.word("for k, v in pairs(");
             expression(r, s, inner);
             s.word(") do");
             block(r, s, inner);
