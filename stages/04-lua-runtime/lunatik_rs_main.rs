@@ -55,7 +55,7 @@ module! {
             description: "How much CPU time a run may take, in ms",
         },
         exit_ms: u32 {
-            default: 1_000,
+            default: 3_000,
             description: "The same for a run that cannot be killed: its process is about to end",
         },
         stack: u32 {
