@@ -89,7 +89,7 @@ pub(crate) static SCRIPTS: [Script; 18] = [
         "not enough memory",
     ),
     fails(
-        "print(1) return ('a'):rep(40):find(('a*'):rep(20) .. 'b')",
+        "return ('a'):rep(40):find(('a*'):rep(20) .. 'b')",
         "the budget is spent",
     ),
 ];
