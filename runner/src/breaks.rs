@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use regex::Regex;
 
@@ -183,7 +184,8 @@ impl Case<'_> {
             kernel: &kernel,
             root: &root,
             limit: session_limit(&kernel, self.seconds()),
-            boot_limit: None,
+            // To count takes time.
+            boot_limit: variant.counts.then_some(Duration::from_secs(300)),
             params: &variant.params.iter().map(String::as_str).collect::<Vec<_>>(),
             console: &console,
         };
