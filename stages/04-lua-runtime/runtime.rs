@@ -67,6 +67,9 @@ use super::{
 /// How long a script may be, in bytes.
 const SCRIPT_MAX: usize = 1 << 20;
 
+/// How many microseconds on a CPU it may at least take to load one.
+const LOADING_US: usize = 1_000_000;
+
 // ANCHOR: runtime
 /// A script, its state, and the lock that whoever calls into it takes.
 ///
@@ -99,7 +102,12 @@ impl<C: Context> Runtime<C> {
         libraries: &'static Libraries,
     ) -> Result<Arc<Self>> {
         context::check::<Process>()?;
-        let mut state = State::<C>::new(budget, libraries)?;
+        // A budget for an interrupt is too little for compiling a script. Here there is time.
+        let loading = Budget {
+            cpu_us: budget.cpu_us.max(LOADING_US),
+            ..*budget
+        };
+        let mut state = State::<C>::new(&loading, libraries)?;
         // Nobody else knows it: there is no lock to take yet, and nothing else runs before the
         // script has been loaded.
         state.lua().run(name, script, |result| match result {
@@ -116,9 +124,11 @@ impl<C: Context> Runtime<C> {
             }),
             GFP_KERNEL,
         )?;
+        let cpu_us = budget.cpu_us;
         let address: *const c_void = Arc::as_ptr(&runtime).cast();
         runtime.state.with(|state| {
             if let Some(state) = state {
+                state.limit_time(cpu_us);
                 // SAFETY: It is in an `Arc`. What runs in the state has got there by `run()`, with
                 // a reference to the runtime; or the state is being closed, and then no function
                 // of Rust is called.
