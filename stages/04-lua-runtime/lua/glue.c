@@ -94,7 +94,7 @@ long klua_all_bytes(void)
 /* In steps: Lua visits all that it has. */
 static long cost_of_collecting(const struct klua *k)
 {
-	return k->bytes / 128;
+	return k->bytes / 256;
 }
 
 /* Lua's allocator.  When it says no, Lua collects garbage, tries again, and raises. */
