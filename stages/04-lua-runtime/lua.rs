@@ -631,14 +631,19 @@ impl Sharing for Single {
     const SHARED: bool = false;
 }
 
-/// A class whose objects may be given from one state to another.
+/// Says to the compiler what [`Sharing::SHARED`] says to C.
 #[diagnostic::on_unimplemented(
-    message = "objects of `{Self}` are for one state only",
-    label = "its class is `Single`, or it has none"
+    message = "objects of a class that is `{Self}` stay in one state",
+    label = "a state that has one keeps it to itself"
 )]
-pub trait Share: Class {}
+pub trait MayCross: Sharing {}
 
-impl<T: Class<Sharing = Shared>> Share for T {}
+impl MayCross for Shared {}
+
+/// A class whose objects may be given from one state to another.
+pub trait Share: Class<Sharing: MayCross> {}
+
+impl<T: Class<Sharing: MayCross>> Share for T {}
 // ANCHOR_END: class
 
 /// What C knows of a class; its address is what tells it from others.
