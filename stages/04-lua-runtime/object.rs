@@ -51,7 +51,6 @@ use super::{
         ObjectRef,
         Returned,
         Shared,
-        Single,
         Value, //
     },
 };
@@ -377,9 +376,6 @@ impl<T: Sync + 'static, C: Context> Lent<T, C> {
     }
 }
 // ANCHOR_END: lent
-
-/// What is lent to a state is for that state.
-pub type LentSharing = Single;
 
 // --- Tables -------------------------------------------------------------------------------------
 

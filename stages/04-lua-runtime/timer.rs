@@ -64,12 +64,12 @@ use super::{
         Function,
         Message,
         Returned,
+        Single,
         Value, //
     },
     object::{
         Attached,
-        Lent,
-        LentSharing, //
+        Lent, //
     },
     params::Params,
     runtime::Runtime,
@@ -90,7 +90,7 @@ static TICK: ClassOf<TickObject> = ClassOf::new(c"tick", &[Entry::of::<TickN>(),
 
 impl Class for TickObject {
     type Context = Anywhere;
-    type Sharing = LentSharing;
+    type Sharing = Single;
 
     fn class() -> &'static ClassOf<Self> {
         &TICK
