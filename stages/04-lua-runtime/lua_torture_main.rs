@@ -141,7 +141,7 @@ fn run(number: usize, state: &mut State, stop: &StopToken) {
             Err(Message(text)) if matches!(script.want, Want::Error(e) if has(text, e)) => {
                 AS_WANTED.add(1, Relaxed);
             }
-            Err(Message(b"not enough memory")) => NO_MEMORY.add(1, Relaxed),
+            Err(Message(text)) if has(text, "not enough memory") => NO_MEMORY.add(1, Relaxed),
             // The budget of whoever is to end is spent.
             Err(Message(text)) if stop.should_stop() && has(text, "the budget is spent") => {
                 ENDED.add(1, Relaxed);

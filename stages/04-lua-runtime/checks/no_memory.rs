@@ -30,7 +30,7 @@ pub(crate) fn check(step: usize, budget: &Budget, libraries: &'static Libraries)
     for nth in (1..20_000).step_by(step) {
         // SAFETY: It sets a number, and no state is open.
         unsafe { klua_fail_nth(nth) };
-        let fine = match State::new(budget, libraries) {
+        let fine = match <State>::new(budget, libraries) {
             Err(e) if e == ENOMEM => {
                 not_opened += 1;
                 continue;

@@ -295,7 +295,7 @@ pub(crate) fn run(seed: u64, count: u64, budget: &Budget, libraries: &'static Li
             1 | 2 => mutation(&mut r, &mut script),
             _ => block(&mut r, &mut script, 4),
         }
-        let mut state = State::new(budget, libraries)?;
+        let mut state: State = State::new(budget, libraries)?;
         let counted = state
             .lua()
             .run(c"=random", &script.0, |result| match result {

