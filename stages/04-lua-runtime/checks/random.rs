@@ -226,6 +226,15 @@ fn block(r: &mut Random, s: &mut Script, depth: u32) {
     }
 }
 
+/// A few blocks, each of which may fail without an end to the others.
+fn program(r: &mut Random, s: &mut Script) {
+    for _ in 0..6 {
+        s.word("pcall(function(...)");
+        block(r, s, 4);
+        s.word("end)");
+    }
+}
+
 /// Some script of the suite, changed.
 fn mutation(r: &mut Random, s: &mut Script) {
     const SUITE: &[u8] = include_bytes!("../guest/hostile.txt");
@@ -293,7 +302,7 @@ pub(crate) fn run(seed: u64, count: u64, budget: &Budget, libraries: &'static Li
         match n % 4 {
             0 => words(&mut r, &mut script),
             1 | 2 => mutation(&mut r, &mut script),
-            _ => block(&mut r, &mut script, 4),
+            _ => program(&mut r, &mut script),
         }
         let mut state: State = State::new(budget, libraries)?;
         let counted = state
