@@ -8,16 +8,20 @@ rm -f /tmp/hostile/*
 awk '
 	/^== / { n++; file = sprintf("/tmp/hostile/%03d", n); print substr($0, 4) > (file ".name"); next }
 	/^--> / { print substr($0, 5) > (file ".want"); next }
+	/hold\(|held\(/ { print > (file ".held") }
 	n { print > (file ".lua") }
 ' /workshop/hostile.txt
 
 # try WHICH: one of two halves of the scripts.  Each has a state of its own.
 try() {
-	local name want said number=0
+	local name want said half number=0
 	for file in /tmp/hostile/*.name; do
-		number=$((number + 1))
-		[ $((number % 2)) = "$1" ] || continue
 		file=${file%.name}
+		number=$((number + 1))
+		half=$((number % 2))
+		# What is held is counted for all states: those who look at it do so in turn.
+		[ ! -e "$file.held" ] || half=1
+		[ $half = "$1" ] || continue
 		IFS= read -r name < "$file.name"
 		IFS= read -r want < "$file.want"
 		exec 3<> /dev/luadrv || { fail "$name: no device"; return; }
