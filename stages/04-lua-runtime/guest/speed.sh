@@ -50,8 +50,8 @@ if load lunatik_rs steps=4000000000 cpu_ms=100000 $ARGS; then
 	with=$(value fib)
 	say "fib(25): $with"
 fi
-if [ -e /workshop/no-budget.ko ]; then
-	FILE=no-budget load lunatik_rs && measure && unload lunatik_rs
+if [ -e /workshop/no-budget ]; then
+	FROM=no-budget load lunatik_rs && measure && unload lunatik_rs
 	without=$(value fib)
 	say "fib(25) without a budget: $without"
 	say "with the budget it is $((with * 100 / without))%"
