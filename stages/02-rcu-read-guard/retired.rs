@@ -148,7 +148,8 @@ impl Cap {
         self.waiting.add(1, Relaxed);
     }
 
-    fn give_back(&self) {
+    /// Gives a credit back.
+    pub(super) fn give_back(&self) {
         let _ = self.waiting.fetch_sub(1, Relaxed);
     }
 }
@@ -244,6 +245,7 @@ impl<T> Node<T> {
     /// # Safety
     ///
     /// The node must be the caller's alone: it was never published.
+    #[allow(dead_code, reason = "not all who retire things need to take one back")]
     pub(super) unsafe fn take_back(node: NonNull<Self>) -> T {
         // SAFETY: It was made by `new`, of a `KBox`, and is the caller's alone.
         KBox::into_inner(unsafe { KBox::from_raw(node.as_ptr()) }).value
@@ -447,19 +449,9 @@ where
             return;
         }
 
-        IN_FLIGHT.add(1, Relaxed);
-        let callback = if D::IN_CALLBACK || !needs_drop::<T>() {
-            reclaim::<T>
-        } else {
-            reclaim_in_process::<T>
-        };
-        // ANCHOR: defer-callback
         // SAFETY: The head is that of a node which nobody else retires, so it is not in use. The
-        // callback gets a node that is its own, as a grace period has passed since it was
-        // unpublished. It is still there by then if the module keeps an `RcuBarrier`, as it
-        // says.
-        unsafe { bindings::call_rcu(head, Some(callback)) };
-        // ANCHOR_END: defer-callback
+        // node was unpublished.
+        unsafe { give_to_rcu::<Node<T>>(head, D::IN_CALLBACK || !needs_drop::<T>()) };
         // ANCHOR_END: defer-body
     }
     // ANCHOR_END: defer
@@ -485,14 +477,55 @@ where
 }
 
 // ANCHOR: callbacks
-/// The callback that reclaims a node on the spot; or a worker's function.
+/// What is reclaimed by way of a head in it: a [`Node`], or whatever else is allocated with one.
+pub(super) trait Garbage {
+    /// Drops what there is to drop, frees the memory, and gives back the credit that is owed.
+    ///
+    /// # Safety
+    ///
+    /// `head` must be the head of such an object, which must be the caller's alone.
+    unsafe fn free(head: *mut bindings::callback_head);
+}
+
+impl<T> Garbage for Node<T> {
+    unsafe fn free(head: *mut bindings::callback_head) {
+        // SAFETY: By the safety requirements; the head is where the node begins.
+        unsafe { Node::<T>::free(NonNull::new_unchecked(head.cast())) };
+    }
+}
+
+/// Has an object reclaimed when a grace period has passed: in the callback, or by a worker. Any
+/// context but NMI.
 ///
 /// # Safety
 ///
-/// `head` must be the head of a node of `T` that nobody else has, any more.
-unsafe extern "C" fn reclaim<T>(head: *mut bindings::callback_head) {
-    // SAFETY: By the safety requirements; the head is where the node begins.
-    unsafe { Node::<T>::free(NonNull::new_unchecked(head.cast())) };
+/// - `head` must be that of an object which was unpublished, which nobody else retires, and which
+///   the caller gives away by this.
+/// - What is dropped must be `Send` and `'static`; and, if it is to be dropped in the callback, may
+///   be dropped there.
+pub(super) unsafe fn give_to_rcu<G: Garbage>(head: *mut bindings::callback_head, at_once: bool) {
+    IN_FLIGHT.add(1, Relaxed);
+    let callback = if at_once {
+        reclaim::<G>
+    } else {
+        reclaim_in_process::<G>
+    };
+    // ANCHOR: defer-callback
+    // SAFETY: Nobody else retires the object, so its head is not in use. The callback gets an
+    // object that is its own, as a grace period has passed since it was unpublished. It is still
+    // there by then if the module keeps an `RcuBarrier`, as it says.
+    unsafe { bindings::call_rcu(head, Some(callback)) };
+    // ANCHOR_END: defer-callback
+}
+
+/// The callback that reclaims on the spot; or a worker's function.
+///
+/// # Safety
+///
+/// `head` must be that of an object that nobody else has, any more.
+unsafe extern "C" fn reclaim<G: Garbage>(head: *mut bindings::callback_head) {
+    // SAFETY: By the safety requirements.
+    unsafe { G::free(head) };
     let _ = IN_FLIGHT.fetch_sub(1, Relaxed);
 }
 
@@ -500,11 +533,11 @@ unsafe extern "C" fn reclaim<T>(head: *mut bindings::callback_head) {
 ///
 /// # Safety
 ///
-/// As for [`reclaim`]. The value must be `Send`, and its type outlive all.
-unsafe extern "C" fn reclaim_in_process<T>(head: *mut bindings::callback_head) {
-    // SAFETY: RCU has let go of the head, and nobody else has it. The worker may do with the node
-    // what we may.
-    unsafe { helpers::helper_reclaim_in_process(head, Some(reclaim::<T>)) };
+/// As for [`reclaim`]. What is dropped must be `Send` and `'static`.
+unsafe extern "C" fn reclaim_in_process<G: Garbage>(head: *mut bindings::callback_head) {
+    // SAFETY: RCU has let go of the head, and nobody else has it. The worker may do with the
+    // object what we may.
+    unsafe { helpers::helper_reclaim_in_process(head, Some(reclaim::<G>)) };
 }
 // ANCHOR_END: callbacks
 
