@@ -146,6 +146,12 @@ impl Mark {
     }
 }
 
+/// Returns how many slots are in use: how many elements there are.
+pub(crate) fn in_use() -> usize {
+    let is_free = |slot: &Slot| slot.0.load(Relaxed) & FREE == FREE;
+    SLOTS - TABLE.iter().filter(|slot| is_free(slot)).count()
+}
+
 /// Some slots, and the right to give them to elements: an updater's.
 ///
 /// It has no more elements in flight than slots, and so there is a limit to all of them.
