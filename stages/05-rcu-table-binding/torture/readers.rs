@@ -198,9 +198,9 @@ impl Reader {
     /// Stays for a while, or not: often not, sometimes for some microseconds, now and then for a
     /// jiffy or two. All of it in a section, so it spins.
     fn stay(&mut self) -> bool {
-        let span = match self.random.below(4096) {
+        let span = match self.random.below(2048) {
             0 => 1000 + self.random.below(8000),
-            1..=64 => 1 + self.random.below(50),
+            1..=128 => 1 + self.random.below(50),
             _ => return false,
         };
         spin(Delta::from_micros(span.into()));

@@ -17,6 +17,7 @@ use kernel::{
 };
 
 use super::{
+    busy::spin,
     element::Slots,
     keys,
     kthread::StopToken,
@@ -71,6 +72,14 @@ fn rest(random: &mut Random, stop: &StopToken) -> Result {
     Ok(())
 }
 
+/// Stays for some microseconds, now and then, where an update has found its place and has not
+/// changed anything yet: so that who is not kept out by the lock gets in. It is held, so this spins.
+fn stay(random: &mut Random) {
+    if random.below(16) == 0 {
+        spin(Delta::from_micros(random.below(20).into()));
+    }
+}
+
 // ANCHOR: adding
 /// Adds to counters. Now and then a counter becomes one of the other kind on the way.
 pub(crate) fn adding(tables: &Tables, mut slots: Slots, seed: usize, stop: &StopToken) -> Result {
@@ -85,6 +94,7 @@ pub(crate) fn adding(tables: &Tables, mut slots: Slots, seed: usize, stop: &Stop
 
         let done = table.update(hashed, GFP_KERNEL, |old| {
             let count = old.map_or(0, |old| old.get().1) + 1;
+            stay(&mut random);
             let is_number = matches!(old, Some(Item::Number(_)));
             let stays = random.below(8) > 0;
             if let (Some(old), false) = (old, is_number && stays) {
@@ -133,6 +143,7 @@ pub(crate) fn setting(tables: &Tables, mut slots: Slots, seed: usize, stop: &Sto
             _ => {
                 drop(new);
                 table.update(hashed, GFP_KERNEL, |old| {
+                    stay(&mut random);
                     let new = Item::any(key, 1, &mut slots, &mut random);
                     if let Some(old) = old {
                         old.retire();
@@ -160,6 +171,7 @@ pub(crate) fn removing(tables: &Tables, stop: &StopToken) -> Result {
         let removed = match random.below(2) {
             0 => table.remove(hashed),
             _ => table.update(hashed, GFP_KERNEL, |old| {
+                stay(&mut random);
                 if let Some(old) = old {
                     old.retire();
                 }
