@@ -163,6 +163,9 @@ where
                 ..
             } = self;
             batch.clear();
+            // ANCHOR: between-batches
+            // (No reader is inside here, however long it takes.)
+            // ANCHOR_END: between-batches
             self.more = rcu_read(|guard| {
                 table.visit(guard, at, |key, value| batch.push(key, || copy(value)))
             });

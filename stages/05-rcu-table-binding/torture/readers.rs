@@ -272,7 +272,7 @@ fn walk(
         }
         // No section here: the table can be changed, and one can sleep.
         match random.below(64) {
-            0 => stop.sleep(Delta::from_millis(1))?,
+            0 => stop.sleep(Delta::from_millis((1 + random.below(8)).into()))?,
             1..=16 if role(key) == Role::Passing => {
                 table.remove(table.key(bytes));
             }
