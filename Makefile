@@ -14,7 +14,7 @@ FIRST := $(firstword $(WORDS))
 STAGES    := stage-1 stage-2 stage-3 stage-4 stage-5
 VERBS     := run shell timeline bless break refuse torture test
 LABS      := lab check watch hint solution reset review rust-analyzer
-EVERYBODY := help doctor progress kernel kernel-pack book serve test torture litmus clean uninstall
+EVERYBODY := help doctor progress kernel kernel-pack book serve test torture litmus bench bench-compare bench-bless clean uninstall
 
 .PHONY: all $(WORDS) $(STAGES) $(VERBS) $(LABS) $(EVERYBODY)
 .SUFFIXES:

@@ -130,11 +130,14 @@ pub fn blocks(paths: &Paths) -> Result<usize> {
     Ok(count)
 }
 
-/// Every anchor of the stages' sources is there once, and closed.
+/// Every anchor of the modules' sources is there once, and closed.
 pub fn anchors(paths: &Paths) -> Result<usize> {
     let mut wrong = vec![];
     let mut count = 0;
-    for file in files(&paths.root.join("stages"), &["rs", "c", "h", "sh"]) {
+    let sources = ["stages", "runner/bench/module"];
+    let sources =
+        sources.iter().flat_map(|dir| files(&paths.root.join(dir), &["rs", "c", "h", "sh"]));
+    for file in sources {
         let text = read(&file)?;
         let marks = text.lines().filter_map(|l| {
             l.split_once("ANCHOR: ").or_else(|| l.split_once("ANCHOR_END: ")).map(|(_, name)| name)

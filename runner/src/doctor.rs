@@ -5,7 +5,7 @@
 use crate::kernel::{Flavour, Kernel, Pin};
 use crate::paths::{Paths, var};
 use crate::say::{Result, Times, step};
-use crate::tools::{self, Family, Host, Toolchain, Tools};
+use crate::tools::{self, Family, Host, Need, Tool, Toolchain, Tools};
 use crate::vm::{kvm_state, remembered};
 
 /// Prints it; whatever is missing, this is not an error.
@@ -38,6 +38,10 @@ pub fn show(paths: &Paths, _: &mut Times) -> Result<()> {
     for tool in &tools.all {
         match tool.usable(paths, &host, toolchain.as_ref()) {
             Some(path) => step(format!("  have     {:12} {}", tool.name, path.display())),
+            None if tool.needs == [Need::Bench] => {
+                let Tool { name, why, .. } = tool;
+                step(format!("  later    {name:12} {why}; `make bench` alone installs it"));
+            }
             None => {
                 let packages = tool.packages(host.family, llvm);
                 step(format!("  MISSING  {:12} {}", tool.name, tool.why));

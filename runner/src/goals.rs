@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{book, breaks, doctor, house, lab, litmus, run, test, torture};
+use crate::{bench, book, breaks, doctor, house, lab, litmus, run, test, torture};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -52,6 +52,21 @@ const EVERYBODY: &[Goal<Work>] = &[
         word: "litmus",
         help: "the litmus tests, by herd7 and the kernel's memory model, where it is installed",
         work: litmus::all,
+    },
+    Goal {
+        word: "bench",
+        help: "what RCU costs, in Rust and in C: build/bench/report.md",
+        work: bench::bench,
+    },
+    Goal {
+        word: "bench-compare",
+        help: "what moved since another report; OLD=report.json",
+        work: bench::bench_compare,
+    },
+    Goal {
+        word: "bench-bless",
+        help: "make the last report the one that the book shows",
+        work: bench::bench_bless,
     },
     Goal { word: "clean", help: "remove build/ (kernels and tools stay)", work: house::clean },
     Goal {
@@ -141,6 +156,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("SCRIPT=path.lua", "stage-4 run: your own script, in the kernel"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
     ("SECONDS=600", "how long each torture lasts (60)"),
+    ("OLD=file", "bench-compare: a report.json that is kept from before"),
     ("CPUS=4", "CPUs of the guest (2)"),
     ("ACCEL=tcg|kvm", "what runs the guest (KVM where it works)"),
     ("DEADLINE=600", "seconds that a guest may take to boot, and for its work"),

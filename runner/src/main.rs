@@ -3,6 +3,7 @@
 //! The workshop's one host program.  `make` hands it the goals it was given;
 //! [`goals`] says what each means.
 
+mod bench;
 mod book;
 mod breaks;
 mod doctor;

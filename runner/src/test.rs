@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::bench;
 use crate::book;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
@@ -68,7 +69,7 @@ impl Tally {
     }
 
     /// One check.
-    fn check(&mut self, name: impl AsRef<str>, check: impl FnOnce() -> Result<()>) {
+    pub fn check(&mut self, name: impl AsRef<str>, check: impl FnOnce() -> Result<()>) {
         let result = check();
         self.count(name.as_ref(), result);
     }
@@ -191,6 +192,7 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
         let name = format!("stage {}", stage.number);
         tally.part(name, |t| stages::test(paths, stage, &Flavour::ALL, layout, t))?;
     }
+    tally.part("figures", |t| bench::test(paths, t))?;
     tally.part("modules that misbehave", |t| {
         misfits::test(paths, t)?;
         stages::planted(paths, &Stage::get(paths, "stage-1")?, t)

@@ -132,28 +132,44 @@ impl Variant {
     /// Makes the tree in `build/NAME`, and gives the stage's folder in it.  All
     /// stages are there, since later ones use files of earlier ones.
     pub fn make(&self, paths: &Paths, stage: &Stage, name: &str) -> Result<PathBuf> {
-        let stages = make_dir(paths.build.join(name).join("stages"))?;
-        let _lock = paths.build_lock(&format!("variant-{name}"), "makes the same variant")?;
-        let dir = stages.join(&stage.folder);
-        let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
-        for replace in &self.replace {
-            let target = plain(&dir.join(&replace.file));
-            let text = match changed.remove(&target) {
-                Some(text) => text,
-                None => read(&stage.dir.join(&replace.file))?,
-            };
-            let text = replaced(&text, &replace.region, &replace.with).map_err(|why| {
-                problem(
-                    format!("variant `{name}` does not fit {}", replace.file),
-                    why,
-                    "the file's anchors and the variant's regions must have the same names",
-                )
-            })?;
-            changed.insert(target, text);
-        }
-        copy_sources(&paths.root.join("stages"), &stages, &changed)?;
-        Ok(dir)
+        let home = format!("stages/{}", stage.folder);
+        tree(paths, name, &["stages"], &home, &stage.dir, &self.replace)
     }
+}
+
+/// Makes a copy of some folders of the checkout in `build/NAME`, with regions replaced. Their files
+/// are named as `home`, one of the folders, names them; its text is that of `from`. Gives its copy.
+pub fn tree(
+    paths: &Paths,
+    name: &str,
+    folders: &[&str],
+    home: &str,
+    from: &Path,
+    replace: &[Replace],
+) -> Result<PathBuf> {
+    let top = make_dir(paths.build.join(name))?;
+    let _lock = paths.build_lock(&format!("variant-{name}"), "makes the same variant")?;
+    let dir = top.join(home);
+    let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for replace in replace {
+        let target = plain(&dir.join(&replace.file));
+        let text = match changed.remove(&target) {
+            Some(text) => text,
+            None => read(&from.join(&replace.file))?,
+        };
+        let text = replaced(&text, &replace.region, &replace.with).map_err(|why| {
+            problem(
+                format!("variant `{name}` does not fit {}", replace.file),
+                why,
+                "the file's anchors and the variant's regions must have the same names",
+            )
+        })?;
+        changed.insert(target, text);
+    }
+    for folder in folders {
+        copy_sources(&paths.root.join(folder), &make_dir(top.join(folder))?, &changed)?;
+    }
+    Ok(dir)
 }
 
 /// A path without `..`, as [`copy_sources`] names its files.
@@ -184,7 +200,9 @@ pub fn region(text: &str, name: &str) -> std::result::Result<(usize, usize), Str
     let only = |mark: &str| {
         let mark = format!("{mark}: {name}");
         let lines = text.lines().enumerate();
-        let mut at = lines.filter(|(_, line)| line.trim_end().ends_with(&mark)).map(|(i, _)| i);
+        // In a comment of HTML something has to come behind it.
+        let is = |line: &str| line.trim_end().trim_end_matches("-->").trim_end().ends_with(&mark);
+        let mut at = lines.filter(|(_, line)| is(line)).map(|(i, _)| i);
         match (at.next(), at.next()) {
             (Some(at), None) => Ok(at),
             (None, _) => Err(format!("there is no `{mark}`")),

@@ -414,7 +414,7 @@ where
 /// # Invariants
 ///
 /// `at` is the head; or a node that was found in the critical section that the borrow of the guard
-/// stands for; or null at the end of the walk. (Or for `'g` nobody changes the list.)
+/// stands for. (Or for `'g` nobody changes the list.)
 pub struct Iter<'l, 'g, T> {
     /// Borrowed, so that the list is not dropped: else its last node would lead nowhere.
     head: &'l Head,
@@ -427,17 +427,15 @@ impl<'g, T: 'static> Iterator for Iter<'_, 'g, T> {
 
     #[inline]
     fn next(&mut self) -> Option<&'g T> {
-        if self.at.is_null() {
-            return None;
-        }
         // ANCHOR: iterator-next
         // SAFETY: By the type invariants it is the head of a list that is there, or was found in
         // this section.
         let next = unsafe { Links::next(self.at) };
 
-        // Compared with the head, and used only if it is not: see `Links::next()`.
+        // Compared with the head, and used only if it is not: see `Links::next()`. At the end we
+        // stay at the last node, and who asks again may find that it is not the last any more: to
+        // remember the end would be one more test for each node.
         if ptr::eq(next, self.head.as_ptr()) {
-            self.at = ptr::null_mut();
             return None;
         }
         // INVARIANT: It was just found.
@@ -459,8 +457,6 @@ impl<'g, T: 'static> Iterator for Iter<'_, 'g, T> {
         // ANCHOR_END: iterator-next
     }
 }
-
-impl<T: 'static> core::iter::FusedIterator for Iter<'_, '_, T> {}
 // ANCHOR_END: iterator
 
 // --- Those who change it ------------------------------------------------------------------------

@@ -24,17 +24,19 @@ use crate::paths::{Paths, read, var};
 use crate::say::{Doing, Result, Times, disk_full, problem};
 use crate::tools::{Need, Toolchain, Version, ensure};
 
-/// The two kernels of the workshop.
+/// The two kernels of the workshop, and one for figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Preemptible RCU under every check; the default.
     Debug,
     /// Non-preemptible RCU, nothing for debugging.
     Fast,
+    /// `Fast` with preemptible RCU; only `make bench` wants it.
+    Preempt,
 }
 
 impl Flavour {
-    /// Both, in the order in which they are built and tested.
+    /// The two, in the order in which they are built and tested.
     pub const ALL: [Self; 2] = [Self::Debug, Self::Fast];
 
     /// Both, or the one of `KERNEL=`.
@@ -64,6 +66,7 @@ impl fmt::Display for Flavour {
         f.write_str(match self {
             Self::Debug => "debug",
             Self::Fast => "fast",
+            Self::Preempt => "preempt",
         })
     }
 }
@@ -194,6 +197,12 @@ impl Kernel {
     /// Its name as part of a path, which Kbuild takes only without spaces.
     pub fn folder(&self) -> String {
         self.name.replace(' ', "-")
+    }
+
+    /// What a module built for it depends on: for a kernel of the cache its version with a key of
+    /// configuration and compiler.
+    pub fn key(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Is an option on in its configuration?

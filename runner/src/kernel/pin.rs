@@ -50,8 +50,10 @@ pub struct Cost {
     pub packages_mb: u64,
     fast_mb: u64,
     debug_mb: u64,
+    preempt_mb: u64,
     fast_steps: u64,
     debug_steps: u64,
+    preempt_steps: u64,
 }
 
 impl Pin {
@@ -69,6 +71,7 @@ impl Cost {
         match flavour {
             Flavour::Fast => self.fast_mb,
             Flavour::Debug => self.debug_mb,
+            Flavour::Preempt => self.preempt_mb,
         }
     }
 
@@ -77,6 +80,7 @@ impl Cost {
         match flavour {
             Flavour::Fast => self.fast_steps,
             Flavour::Debug => self.debug_steps,
+            Flavour::Preempt => self.preempt_steps,
         }
     }
 }

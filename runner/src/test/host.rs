@@ -76,9 +76,10 @@ pub fn lint(
     let (kernel, _) = Kernel::get(paths, Flavour::Debug, &mut Times::default())?;
     let style = [kernel.dir.join("source/.rustfmt.toml"), kernel.dir.join(".rustfmt.toml")];
     let style = style.iter().find(|file| file.exists());
-    // The tests' own module, held to the same.
+    // The tests' own module, and that of `make bench`, held to the same.
     let offsets = paths.root.join("runner/tests/offsets");
-    let own = [("offsets".to_owned(), offsets.as_path())];
+    let bench = paths.root.join("runner/bench/module");
+    let own = [("offsets".to_owned(), offsets.as_path()), ("bench".to_owned(), bench.as_path())];
     let of_stages = stages.iter().map(|s| (format!("stage {}", s.number), s.dir.as_path()));
     for (who, dir) in own.into_iter().chain(of_stages) {
         tally.check(format!("{who}: rustfmt with the kernel's settings"), || {

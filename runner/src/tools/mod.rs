@@ -33,6 +33,8 @@ pub enum Need {
     Vm,
     /// The linters of `make test`.
     Lint,
+    /// What is measured beside RCU, in user space.
+    Bench,
 }
 
 /// One entry of tools.toml.

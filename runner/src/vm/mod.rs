@@ -4,17 +4,19 @@
 //! the console tells how it went.
 
 mod accel;
+mod direct;
 mod guard;
 mod root;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 pub use accel::{Accel, kvm_state, remembered};
+pub use direct::Clock;
 pub use guard::exec_as_qemu;
 pub use root::Root;
 
@@ -117,7 +119,7 @@ impl Machine {
     }
 
     /// `CPUS=`, or what this machine has.
-    fn cpus(&self) -> Result<u64> {
+    pub fn cpus(&self) -> Result<u64> {
         if self.counts {
             return Ok(self.cpus);
         }
@@ -206,69 +208,9 @@ impl Machine {
             "sh /workshop/session.sh",
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut file = File::create(console).doing(|| format!("write {}", console.display()))?;
-        let began = Instant::now();
         let mut group = Group::spawn(&mut command).doing(|| "start virtme-ng".into())?;
-        let pipe =
-            group.child().stderr.take().ok_or_else(|| problem("the VM has no console", "", ""))?;
-        let (send, receive) = channel();
-        // Ends with the pipe, which the group's end closes.
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n').map_while(|line| line.ok()) {
-                let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut lines: Vec<String> = vec![];
-        let mut deadline = began + boot_limit;
-        let mut here = false;
-        let end = loop {
-            interrupt::check()?;
-            match receive.recv_timeout(Duration::from_millis(100)) {
-                Ok(line) => {
-                    writeln!(file, "{line}").doing(|| format!("write {}", console.display()))?;
-                    watch(&line);
-                    let (first, last) = (line.contains(FIRST_WORD), line.contains(LAST_WORD));
-                    lines.push(line);
-                    if first && !here {
-                        here = true;
-                        deadline = Instant::now() + limit;
-                    }
-                    if last {
-                        break End::Finished;
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    let status = group.wait_at_most(Duration::from_secs(5));
-                    break if panicked(&lines) {
-                        End::Panicked
-                    } else {
-                        End::Exited(status.map_or("it gave no status".into(), |s| s.to_string()))
-                    };
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if Instant::now() > deadline {
-                break match here {
-                    _ if panicked(&lines) => End::Panicked,
-                    true => End::Hung,
-                    false => End::NeverBooted,
-                };
-            }
-        };
-        if end == End::Finished {
-            // The last words of the kernel, should it not like the way it goes; the end of
-            // QEMU ends them.
-            while let Ok(line) = receive.recv_timeout(Duration::from_secs(20)) {
-                let _ = writeln!(file, "{line}");
-                lines.push(line);
-            }
-        }
-        drop(group);
-        let limit = if here { limit } else { boot_limit };
-        Ok(Boot { lines, end, accel, took: began.elapsed(), limit, console: console.to_owned() })
+        let pipe = group.child().stderr.take();
+        follow(group, pipe, accel, [boot_limit, limit], console, watch)
     }
 
     /// An interactive guest on this terminal.
@@ -289,6 +231,79 @@ impl Machine {
         status.doing(|| "start virtme-ng".into())?;
         Ok(())
     }
+}
+
+/// Reads the console of a machine that was just started, until the guest's last word, or the end of
+/// the machine, or one of the limits: up to the first word, and from there.
+fn follow(
+    mut group: Group,
+    pipe: Option<impl Read + Send + 'static>,
+    accel: Accel,
+    [boot_limit, limit]: [Duration; 2],
+    console: &Path,
+    watch: &mut dyn FnMut(&str),
+) -> Result<Boot> {
+    let began = Instant::now();
+    let mut file = File::create(console).doing(|| format!("write {}", console.display()))?;
+    let pipe = pipe.ok_or_else(|| problem("the VM has no console", "", ""))?;
+    let (send, receive) = channel();
+    // Ends with the pipe, which the group's end closes.
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(|line| line.ok()) {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut lines: Vec<String> = vec![];
+    let mut deadline = began + boot_limit;
+    let mut here = false;
+    let end = loop {
+        interrupt::check()?;
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => {
+                writeln!(file, "{line}").doing(|| format!("write {}", console.display()))?;
+                watch(&line);
+                let (first, last) = (line.contains(FIRST_WORD), line.contains(LAST_WORD));
+                lines.push(line);
+                if first && !here {
+                    here = true;
+                    deadline = Instant::now() + limit;
+                }
+                if last {
+                    break End::Finished;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = group.wait_at_most(Duration::from_secs(5));
+                break if panicked(&lines) {
+                    End::Panicked
+                } else {
+                    End::Exited(status.map_or("it gave no status".into(), |s| s.to_string()))
+                };
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() > deadline {
+            break match here {
+                _ if panicked(&lines) => End::Panicked,
+                true => End::Hung,
+                false => End::NeverBooted,
+            };
+        }
+    };
+    if end == End::Finished {
+        // The last words of the kernel, should it not like the way it goes; the end of
+        // QEMU ends them.
+        while let Ok(line) = receive.recv_timeout(Duration::from_secs(20)) {
+            let _ = writeln!(file, "{line}");
+            lines.push(line);
+        }
+    }
+    drop(group);
+    let limit = if here { limit } else { boot_limit };
+    Ok(Boot { lines, end, accel, took: began.elapsed(), limit, console: console.to_owned() })
 }
 
 impl Boot {
