@@ -16,20 +16,23 @@
 
 static __always_inline u64 window(bench_body body, const void *of, u64 n)
 {
-	u64 t0, t1, t2;
+	u64 t[3], twice = 2 * n;
 
+	/* Computed here, and not between two looks at the counter. */
+	OPTIMIZER_HIDE_VAR(twice);
 	/* Everything is where it will be: caches, TLB, the slabs' lists. */
 	body(of, 16);
 	MARK();
-	t0 = rdtsc_ordered();
+	/* WRITE_ONCE(): each look is kept in the same way, and at once. */
+	WRITE_ONCE(t[0], rdtsc_ordered());
 	body(of, n);
 	MARK();
-	t1 = rdtsc_ordered();
-	body(of, 2 * n);
+	WRITE_ONCE(t[1], rdtsc_ordered());
+	body(of, twice);
 	MARK();
-	t2 = rdtsc_ordered();
+	WRITE_ONCE(t[2], rdtsc_ordered());
 	/* What does not depend on n is in both, and goes. */
-	return (t2 - t1) - (t1 - t0);
+	return (t[2] - t[1]) - (t[1] - t[0]);
 }
 
 /*

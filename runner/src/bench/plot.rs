@@ -142,13 +142,13 @@ fn draw_bars(bars: &Bars) -> Picture {
             .margin_right(20)
             .x_label_area_size(40)
             .set_label_area_size(LabelAreaPosition::Left, LABELS)
-            .build_cartesian_2d((low..high).log_scale(), 0..lines as i32)?;
+            .build_cartesian_2d((low..high).log_scale(), 0.0..lines as f64)?;
         let mut mesh = chart.configure_mesh();
         mesh.disable_y_mesh().y_labels(0).x_desc(format!("{unit}, in powers"));
         mesh.x_label_formatter(&|x| significant(*x)).x_label_style(font(12)).draw()?;
-        let mut y = lines as i32;
+        let mut y = lines as f64;
         for (label, bars) in groups {
-            let middle = y - bars.len().div_ceil(2) as i32;
+            let middle = y - bars.len() as f64 / 2.0;
             let (_, at) = chart.backend_coord(&(low, middle));
             let right = font(12).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw(&Text::new(
@@ -158,10 +158,10 @@ fn draw_bars(bars: &Bars) -> Picture {
             ))?;
             for Bar { series, figure } in bars {
                 let colour = COLOURS[series % COLOURS.len()];
-                let bar = [(low, y), (figure.median.max(low), y - 1)];
+                let bar = [(low, y), (figure.median.max(low), y - 1.0)];
                 chart.draw_series([Rectangle::new(bar, colour.filled())])?;
                 let (x, top) = chart.backend_coord(&(figure.high.max(figure.median), y));
-                let (_, bottom) = chart.backend_coord(&(figure.high, y - 1));
+                let (_, bottom) = chart.backend_coord(&(figure.high, y - 1.0));
                 let (base_x, base_y) = area.get_base_pixel();
                 let middle = (top + bottom) / 2 - base_y;
                 if figure.high > figure.low {
@@ -172,9 +172,9 @@ fn draw_bars(bars: &Bars) -> Picture {
                 let beside = font(11).pos(Pos::new(HPos::Left, VPos::Center));
                 let number = significant(figure.median);
                 area.draw(&Text::new(number, (x - base_x + 5, middle), beside))?;
-                y -= 1;
+                y -= 1.0;
             }
-            y -= 1;
+            y -= 1.0;
         }
         Ok(())
     })

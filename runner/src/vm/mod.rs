@@ -193,9 +193,7 @@ impl Machine {
         watch: &mut dyn FnMut(&str),
     ) -> Result<Boot> {
         let &Plan { kernel, root, limit, console, .. } = plan;
-        let given = number("DEADLINE", 1..=86400)?.map(Duration::from_secs);
-        let boot_limit = given.or(plan.boot_limit).unwrap_or_else(|| boot_limit(accel, kernel));
-        let limit = given.unwrap_or(limit);
+        let boot_limit = plan.boot_limit.unwrap_or_else(|| boot_limit(accel, kernel));
         let acpi = accel == Accel::Kvm || !kernel.has("X86_PM_TIMER");
         let mut command = self.command(kernel, root, accel, acpi)?;
         for param in plan.params {
@@ -234,7 +232,7 @@ impl Machine {
 }
 
 /// Reads the console of a machine that was just started, until the guest's last word, or the end of
-/// the machine, or one of the limits: up to the first word, and from there.
+/// the machine, or one of the limits: up to the first word, and from there.  `DEADLINE=` wins.
 fn follow(
     mut group: Group,
     pipe: Option<impl Read + Send + 'static>,
@@ -243,6 +241,8 @@ fn follow(
     console: &Path,
     watch: &mut dyn FnMut(&str),
 ) -> Result<Boot> {
+    let given = number("DEADLINE", 1..=86400)?.map(Duration::from_secs);
+    let [boot_limit, limit] = [boot_limit, limit].map(|limit| given.unwrap_or(limit));
     let began = Instant::now();
     let mut file = File::create(console).doing(|| format!("write {}", console.display()))?;
     let pipe = pipe.ok_or_else(|| problem("the VM has no console", "", ""))?;
