@@ -156,6 +156,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("SCRIPT=path.lua", "stage-4 run: your own script, in the kernel"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
     ("SECONDS=600", "how long each torture lasts (60)"),
+    ("SHORT=1", "bench: only what `make test` does of it"),
     ("OLD=file", "bench-compare: a report.json that is kept from before"),
     ("CPUS=4", "CPUs of the guest (2)"),
     ("ACCEL=tcg|kvm", "what runs the guest (KVM where it works)"),

@@ -208,6 +208,14 @@ fn exercises(paths: &Paths, stages: &[Stage]) -> Result<()> {
     tally.close()
 }
 
+/// `make bench SHORT=1`: what of that is about figures.
+pub fn figures(paths: &Paths) -> Result<()> {
+    let mut tally = Tally::default();
+    tally.part("figures", |t| bench::test(paths, t))?;
+    interrupt::check()?;
+    tally.close()
+}
+
 /// The exercises of the stages that have some: while one waits for its guest, another is built.
 fn labs(paths: &Paths, stages: &[Stage], tally: &mut Tally) -> Result<()> {
     let with = || stages.iter().filter(|stage| stage.dir.join("exercises").is_dir());

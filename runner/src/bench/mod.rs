@@ -21,6 +21,7 @@ pub use short::test;
 use crate::kernel::{Flavour, Kernel};
 use crate::paths::{Paths, make_dir, read, var, write};
 use crate::say::{Progress, Result, Times, note, problem, step};
+use crate::test::figures;
 use crate::tools::{self, Need, Toolchain, ensure};
 use crate::vm::{Clock, Machine};
 use guest::{Helpers, Measurement, Mode};
@@ -29,6 +30,9 @@ use sample::Samples;
 
 /// `make bench`
 pub fn bench(paths: &Paths, times: &mut Times) -> Result<()> {
+    if var("SHORT").is_some() {
+        return figures(paths);
+    }
     ensure(paths, &[Need::Module, Need::Kernel, Need::Vm, Need::Bench], times)?;
     let progress = Progress::new("building the program for user space");
     let user = guest::build_user(paths)?;
