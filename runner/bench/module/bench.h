@@ -55,6 +55,7 @@ u64 c_find(const void *of, u64 n);
 /* Of a struct cell. */
 u64 c_update_kfree(const void *of, u64 n);
 u64 c_update_call(const void *of, u64 n);
+u64 c_update_realloc(const void *of, u64 n);
 
 /* Of one of the structs with a lock or a count. */
 u64 c_spin(const void *of, u64 n);

@@ -247,6 +247,7 @@ extern "C" {
     pub(super) fn c_find(of: *const c_void, n: u64) -> u64;
     pub(super) fn c_update_kfree(of: *const c_void, n: u64) -> u64;
     pub(super) fn c_update_call(of: *const c_void, n: u64) -> u64;
+    pub(super) fn c_update_realloc(of: *const c_void, n: u64) -> u64;
     pub(super) fn c_spin(of: *const c_void, n: u64) -> u64;
     pub(super) fn c_rwlock(of: *const c_void, n: u64) -> u64;
     pub(super) fn c_mutex(of: *const c_void, n: u64) -> u64;

@@ -179,7 +179,7 @@ pub fn lines(operations: &[Operation]) -> Result {
     let online = cpus::online().count() as u64;
     for operation in operations.iter().filter(|o| SHARED.contains(&o.name)) {
         let turns = match operation.name {
-            "walk" => 1 << 13,
+            "walk" => 1 << 15,
             _ => 1 << 17,
         };
         for side in &operation.sides {

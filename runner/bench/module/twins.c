@@ -182,16 +182,25 @@ u64 c_find(const void *of, u64 n)
 
 /* --- Loops that update ----------------------------------------------------- */
 
-static struct node *new_node(u64 number)
+static struct node *filled(struct node *node, u64 number)
 {
-	struct node *node = kmalloc(sizeof(*node), GFP_ATOMIC);
-
 	if (node) {
 		node->cap = NULL;
 		node->value.key = number;
 		node->value.number = number;
 	}
 	return node;
+}
+
+static struct node *new_node(u64 number)
+{
+	return filled(kmalloc(sizeof(struct node), GFP_ATOMIC), number);
+}
+
+/* By the function that the kernel crate allocates with. */
+static struct node *new_node_by_realloc(u64 number)
+{
+	return filled(krealloc(NULL, sizeof(struct node), GFP_ATOMIC), number);
 }
 
 /* There is one updater, as Rust's `RcuWrite` knows by its type. */
@@ -203,42 +212,31 @@ static struct node *publish(struct cell *cell, struct node *new)
 	return old;
 }
 
-u64 c_update_kfree(const void *of, u64 n)
-{
-	struct cell *cell = (struct cell *)of;
-	u64 i;
-
-	for (i = 0; i < n; i++) {
-		struct node *new = new_node(i), *old;
-
-		if (!new)
-			break;
-		old = publish(cell, new);
-		kfree_rcu(old, rcu);
-	}
-	return i;
-}
-
 static void free_node(struct rcu_head *rcu)
 {
 	kfree(container_of(rcu, struct node, rcu));
 }
 
-u64 c_update_call(const void *of, u64 n)
-{
-	struct cell *cell = (struct cell *)of;
-	u64 i;
-
-	for (i = 0; i < n; i++) {
-		struct node *new = new_node(i), *old;
-
-		if (!new)
-			break;
-		old = publish(cell, new);
-		call_rcu(&old->rcu, free_node);
-	}
-	return i;
+#define UPDATES(name, make, retire)					\
+u64 name(const void *of, u64 n)						\
+{									\
+	struct cell *cell = (struct cell *)of;				\
+	u64 i;								\
+									\
+	for (i = 0; i < n; i++) {					\
+		struct node *new = make(i), *old;			\
+									\
+		if (!new)						\
+			break;						\
+		old = publish(cell, new);				\
+		retire;							\
+	}								\
+	return i;							\
 }
+
+UPDATES(c_update_kfree, new_node, kfree_rcu(old, rcu))
+UPDATES(c_update_call, new_node, call_rcu(&old->rcu, free_node))
+UPDATES(c_update_realloc, new_node_by_realloc, call_rcu(&old->rcu, free_node))
 
 /* --- What readers might do instead ----------------------------------------- */
 

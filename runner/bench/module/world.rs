@@ -265,6 +265,14 @@ impl World {
             ],
         )?;
         all.add(
+            "update-realloc",
+            Kind::Updates,
+            &[
+                ("c", c_update_realloc, c.called),
+                ("rust", rs_update_call, called),
+            ],
+        )?;
+        all.add(
             "update-worker",
             Kind::Updates,
             &[("rust", rs_update_process, worked)],

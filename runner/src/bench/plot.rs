@@ -144,7 +144,7 @@ fn draw_bars(bars: &Bars) -> Picture {
             .set_label_area_size(LabelAreaPosition::Left, LABELS)
             .build_cartesian_2d((low..high).log_scale(), 0.0..lines as f64)?;
         let mut mesh = chart.configure_mesh();
-        mesh.disable_y_mesh().y_labels(0).x_desc(format!("{unit}, in powers"));
+        mesh.disable_y_mesh().y_labels(0).x_desc(format!("{unit} (logarithmic)"));
         mesh.x_label_formatter(&|x| significant(*x)).x_label_style(font(12)).draw()?;
         let mut y = lines as f64;
         for (label, bars) in groups {
@@ -184,7 +184,11 @@ fn draw_bars(bars: &Bars) -> Picture {
 /// What readers on several CPUs get done together.
 fn readers(report: &Report, operations: &[Operation]) -> Picture {
     let Some(leg) = inlined(report).next() else { return Ok(None) };
-    let lines = scaling(leg);
+    // One side of each: that Rust and C are alike is not what this picture is about.
+    let mut lines = scaling(leg);
+    let has_rust: Vec<_> =
+        lines.iter().filter(|(_, side, _)| *side == "rust").map(|(o, ..)| o.to_string()).collect();
+    lines.retain(|(o, side, _)| *side == "rust" || !has_rust.iter().any(|has| has == o));
     let most = lines.iter().flat_map(|(_, _, points)| points).map(|(n, _)| *n).max();
     let Some(most) = most.filter(|most| *most > 1) else { return Ok(None) };
     let title = |name: &str| {
@@ -200,11 +204,16 @@ fn readers(report: &Report, operations: &[Operation]) -> Picture {
     picture(height, "Readers on several CPUs", note, &series, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin_right(20)
+            .margin_left(15)
             .x_label_area_size(40)
             .y_label_area_size(60)
             .build_cartesian_2d(0.9..most as f64 + 0.1, 0.0..most as f64 + 0.5)?;
         let mut mesh = chart.configure_mesh();
-        mesh.x_labels(most as usize + 1).x_desc("readers, each on a CPU of its own");
+        mesh.x_labels(most as usize + 1).x_label_formatter(&|x| match x.fract() {
+            0.0 => significant(*x),
+            _ => String::new(),
+        });
+        mesh.x_desc("readers, each on a CPU of its own");
         mesh.y_desc("operations done together, one reader being 1");
         mesh.x_label_style(font(12)).y_label_style(font(12)).draw()?;
         for (i, (_, _, points)) in lines.iter().enumerate() {
@@ -213,8 +222,7 @@ fn readers(report: &Report, operations: &[Operation]) -> Picture {
                 points.iter().map(|(n, f)| (*n as f64, f.median / first)).collect();
             let colour = COLOURS[i % COLOURS.len()];
             chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?;
-            let radius = if i < COLOURS.len() { 4 } else { 2 };
-            chart.draw_series(points.iter().map(|at| Circle::new(*at, radius, colour.filled())))?;
+            chart.draw_series(points.iter().map(|at| Circle::new(*at, 4, colour.filled())))?;
         }
         Ok(())
     })
@@ -233,7 +241,7 @@ fn picture(
     let mut text = String::new();
     {
         let rows = series.len().div_ceil(2) as u32;
-        let below = 10 + ROW * (rows + note_lines(note).len() as u32);
+        let below = 20 + ROW * (rows + note_lines(note).len() as u32);
         let height = height + below;
         let area = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
         area.fill(&WHITE)?;
@@ -241,13 +249,13 @@ fn picture(
         let area = upper.titled(title, font(18))?;
         draw(&area)?;
         for (i, name) in series.iter().enumerate() {
-            let (x, y) = (30 + 430 * (i as i32 % 2), ROW as i32 * (i as i32 / 2));
+            let (x, y) = (30 + 430 * (i as i32 % 2), 10 + ROW as i32 * (i as i32 / 2));
             let colour = COLOURS[i % COLOURS.len()];
             lower.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], colour.filled()))?;
             lower.draw(&Text::new(name.clone(), (x + 20, y), font(12)))?;
         }
         for (i, line) in note_lines(note).into_iter().enumerate() {
-            let y = (ROW * (rows + i as u32)) as i32 + 4;
+            let y = (ROW * (rows + i as u32)) as i32 + 14;
             lower.draw(&Text::new(line, (30, y), font(12)))?;
         }
         lower.present()?;

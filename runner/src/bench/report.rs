@@ -74,6 +74,10 @@ impl Leg {
 pub const NOT_TIME: &str = "Instruction counts are not time: what an instruction takes depends on \
     which it is, on caches and on the pipeline, and QEMU has none of these.";
 
+/// And by times of a machine that had other work.
+const BUSY: &str = " The machine was busy with other work when these were taken: of medians believe \
+    the order of magnitude, and rather the lowest of a spread.";
+
 /// And by every time.
 const SMALL: &str = "Times are of this machine, and a few per cent between two sides are noise. \
     Instruction counts are not time, and these times are no instruction counts.";
@@ -82,6 +86,12 @@ impl Report {
     /// The leg of a flavour.
     pub fn leg(&self, flavour: &str, helpers: Helpers) -> Option<&Leg> {
         self.legs.iter().find(|leg| leg.flavour == flavour && leg.helpers == helpers)
+    }
+
+    /// What has to stand by times.
+    fn of_times(&self) -> String {
+        let busy = self.legs.iter().any(|leg| leg.load > 0.5);
+        SMALL.to_owned() + if busy { BUSY } else { "" }
     }
 
     /// The legs with inlined helpers.
@@ -128,7 +138,7 @@ impl Report {
             let Leg { flavour, kernel, load, .. } = leg;
             let _ = writeln!(
                 text,
-                "- `{flavour}`: Linux {kernel}; load average of the machine when times were taken: {load:.1}"
+                "- `{flavour}`: kernel {kernel}; load average of the machine before times were taken: {load:.1}"
             );
         }
         let (exact, all, worst) = self.repeatability();
@@ -146,7 +156,8 @@ impl Report {
             .legs
             .iter()
             .flat_map(|leg| &leg.samples)
-            .filter(|s| s.what == What::Count && !s.operation.contains("update"))
+            .filter(|s| s.what == What::Count)
+            .filter(|s| !s.operation.contains("update") && !s.operation.contains("user"))
             .map(Samples::figure)
             .filter(|figure| figure.median > 0.0)
             .collect();
@@ -180,7 +191,11 @@ impl Report {
             let name = &leg.flavour;
             head.extend([format!("{name}: C"), format!("{name}: Rust"), "Rust / C".into()]);
         }
-        table(&head, &rows, if what == What::Count { NOT_TIME } else { SMALL })
+        table(
+            &head,
+            &rows,
+            &if what == What::Count { NOT_TIME.to_owned() } else { self.of_times() },
+        )
     }
 
     /// Rust with helpers inlined and called.
@@ -236,7 +251,7 @@ impl Report {
             let name = &leg.flavour;
             head.extend([format!("{name}: idle"), format!("{name}: readers on the other CPUs")]);
         }
-        table(&head, &rows, SMALL)
+        table(&head, &rows, &self.of_times())
     }
 
     /// Operations in a microsecond, of 1 to N readers together.
@@ -262,7 +277,7 @@ impl Report {
             1 => "1 reader".to_owned(),
             n => format!("{n} readers"),
         }));
-        table(&head, &rows, SMALL)
+        table(&head, &rows, &self.of_times())
     }
 
     /// Cache lines that went from CPU to CPU.
@@ -340,7 +355,7 @@ impl Report {
             }
         }
         let head = ["One operation", "library", "instructions", "ns"].map(str::to_owned);
-        table(&head, &rows, NOT_TIME)
+        table(&head, &rows, &self.of_times())
     }
 }
 
@@ -380,20 +395,31 @@ pub fn scaling(leg: &Leg) -> Vec<(&str, &str, Vec<(u64, Figure)>)> {
 /// A median, and what it spreads over if it does.
 fn shown(figure: Figure, what: What) -> String {
     let Figure { median, low, high } = figure;
-    if what == What::Count && low == high {
-        return significant(median);
+    match what {
+        What::Count if low == high => exact(median),
+        What::Count => format!("{} ({}..{})", exact(median), exact(low), exact(high)),
+        _ => format!("{} ({}..{})", significant(median), significant(low), significant(high)),
     }
-    format!("{} ({}..{})", significant(median), significant(low), significant(high))
 }
 
-/// A number with three digits or more, none of them in vain.
+/// A number with three digits that count, or as many as stand before the point.
 pub fn significant(number: f64) -> String {
     let digits = match number {
         n if n >= 100.0 => 0,
         n if n >= 10.0 => 1,
-        _ => 2,
+        n if n >= 1.0 => 2,
+        n if n >= 0.1 => 3,
+        _ => 4,
     };
-    let text = format!("{number:.digits$}");
+    without_zeros(format!("{number:.digits$}"))
+}
+
+/// A count, which may have halves or quarters: its loop may take another way in each fourth turn.
+fn exact(number: f64) -> String {
+    without_zeros(format!("{number:.2}"))
+}
+
+fn without_zeros(text: String) -> String {
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,
@@ -483,7 +509,8 @@ pub mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_they_deserve() {
-        let numbers = [1234.5, 12.34, 12.0, 0.127, 0.0].map(significant);
-        assert_eq!(numbers, ["1234", "12.3", "12", "0.13", "0"]);
+        let numbers = [1234.5, 12.34, 12.0, 0.127, 0.00832, 0.0].map(significant);
+        assert_eq!(numbers, ["1234", "12.3", "12", "0.127", "0.0083", "0"]);
+        assert_eq!([172.5, 265.0].map(exact), ["172.5", "265"]);
     }
 }
