@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use short::test;
 
+use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::paths::{Paths, make_dir, read, var, write};
 use crate::say::{Progress, Result, Times, note, problem, step};
@@ -143,7 +144,14 @@ fn leg(
         .take(paths, machine)?,
     );
     progress.done(times);
-    samples.extend(lines(paths, kernel, ko, machine, times)?);
+    match lines(paths, kernel, ko, machine, times) {
+        Ok(transfers) => samples.extend(transfers),
+        // The rest is worth having; the report is not called good without it.
+        Err(e) => {
+            interrupt::check()?;
+            note(format!("no cache lines were counted: {e}"));
+        }
+    }
     let mine = machine.cpus()? as f64;
     if before > 0.5 {
         note(format!(
@@ -164,9 +172,6 @@ fn lines(
     times: &mut Times,
 ) -> Result<Vec<Samples>> {
     let name = &kernel.name;
-    if machine.cpus()? < 2 {
-        return Ok(vec![]);
-    }
     let progress = Progress::new(format!("{name}: counting cache lines"));
     let plugin = &guest::build_plugin(paths)?;
     let output = &paths.build_dir("bench")?.join(format!("{name}-lines.marks"));

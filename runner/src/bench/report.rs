@@ -311,8 +311,11 @@ impl Report {
         let readers = || operations.iter().filter(|o| o.group == Group::Read);
         let mut wrong = vec![];
         for leg in self.inlined() {
-            let lines = leg.samples.iter().filter(|s| s.what == What::Lines);
-            for samples in lines.filter(|s| readers().any(|o| o.name == s.operation)) {
+            let lines = || leg.samples.iter().filter(|s| s.what == What::Lines);
+            if lines().next().is_none() {
+                wrong.push(format!("  {}: it was not measured", leg.flavour));
+            }
+            for samples in lines().filter(|s| readers().any(|o| o.name == s.operation)) {
                 let transfers = samples.figure().median;
                 if transfers >= MOST {
                     let Samples { operation, side, .. } = samples;
@@ -323,7 +326,9 @@ impl Report {
         match wrong.is_empty() {
             true => Ok(()),
             false => Err(problem(
-                format!("readers of RCU share something: {MOST} transfers an operation or more"),
+                format!(
+                    "it is not shown that readers of RCU share nothing: {MOST} transfers an operation or more"
+                ),
                 wrong.join("\n"),
                 "a very busy machine? Then again; else see what these loops write to",
             )),
@@ -378,9 +383,12 @@ pub fn side_title(side: &str) -> &str {
     }
 }
 
-/// The operations of a leg that were measured on several CPUs, with a figure for each number.
-pub fn scaling(leg: &Leg) -> Vec<(&str, &str, Vec<(u64, Figure)>)> {
-    let mut found: Vec<(&str, &str, Vec<(u64, Figure)>)> = vec![];
+/// An operation and a side of it, with a figure for each number of readers.
+pub type Scaling<'a> = (&'a str, &'a str, Vec<(u64, Figure)>);
+
+/// The operations of a leg that were measured on several CPUs.
+pub fn scaling(leg: &Leg) -> Vec<Scaling<'_>> {
+    let mut found: Vec<Scaling<'_>> = vec![];
     for samples in leg.samples.iter().filter(|s| s.what == What::Scale) {
         let point = (samples.n, samples.figure());
         let (operation, side) = (&*samples.operation, &*samples.side);
@@ -491,7 +499,7 @@ pub mod tests {
             assert!(part.contains("Instruction counts are not time"), "{anchor}");
         }
         assert!(text.contains("| read-side section, empty | 5 | 6 | 1.200 |"), "{text}");
-        assert!(text.contains("0.02 (x 2.00)"), "{text}");
+        assert!(text.contains("0.018 (x 2.00)"), "{text}");
     }
 
     #[test]
@@ -505,6 +513,10 @@ pub mod tests {
         let shared = |rust| report(rust).nothing_is_shared(&super::super::operations::all());
         assert!(shared(13).is_ok());
         assert!(shared(14).unwrap_err().to_string().contains("fast: section, rust: 0.0100"));
+        let mut none = report(5);
+        none.legs[0].samples.clear();
+        let error = none.nothing_is_shared(&[]).unwrap_err().to_string();
+        assert!(error.contains("fast: it was not measured"), "{error}");
     }
 
     #[test]
