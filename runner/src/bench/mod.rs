@@ -152,11 +152,10 @@ fn leg(
             note(format!("no cache lines were counted: {e}"));
         }
     }
-    let mine = machine.cpus()? as f64;
     if before > 0.5 {
         note(format!(
             "this machine was busy before times were taken (load average {before:.1}); counts do not \
-             mind, times do.  The guest itself makes it {mine} at most."
+             mind, times do"
         ));
     }
     let (flavour, helpers, load) = (name.clone(), Helpers::Inlined, before);
