@@ -17,7 +17,7 @@ use crate::paths::{Paths, var, write};
 use crate::say::{Result, Times, last_lines, problem, step};
 use crate::session::{self, Session, lines_of};
 use crate::stage::Stage;
-use crate::tools::Toolchain;
+use crate::tools::{Toolchain, lua};
 use crate::trace::splat;
 use crate::variant::Variant;
 use crate::verdict;
@@ -124,8 +124,17 @@ impl Case<'_> {
             true => (stage.dir.clone(), format!("stage-{}", stage.number)),
             false => (variant.make(paths, stage, &self.place())?, self.place()),
         };
-        let only = (!loads_others(variant, module, &stage.about.modules)).then_some(module);
-        let built = module::build(paths, kernel, toolchain, &tree, &place, only, &[])?;
+        // A program is built with all of them, and so is a script's second module.
+        let all =
+            !variant.programs.is_empty() || loads_others(variant, module, &stage.about.modules);
+        let only = (!all).then_some(module);
+        let mut extra = vec![];
+        if lua::is_wanted(&tree) && !variant.changes("lua") {
+            let own = module::own(paths, kernel, toolchain, stage)?;
+            extra.push(format!("KLUA_BUILT={}", own.display()));
+        }
+        let extra: Vec<_> = extra.iter().map(String::as_str).collect();
+        let built = module::build(paths, kernel, toolchain, &tree, &place, only, &extra)?;
         session.add_modules(stage, &built, name)?;
         if let Some(other) = &variant.beside {
             let beside = find(stage, self.kind, other)?;

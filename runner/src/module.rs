@@ -2,13 +2,16 @@
 
 //! Building a stage's modules with Kbuild.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use crate::interrupt;
 use crate::kernel::{Kernel, clean_environment};
 use crate::paths::{Paths, make_dir};
 use crate::say::{Doing, Result, Times, disk_full, problem};
+use crate::stage::Stage;
 use crate::tools::{Toolchain, lua};
 
 /// A folder with built modules.
@@ -38,6 +41,25 @@ impl Built {
             "does the stage's Kbuild name it in obj-m?",
         ))
     }
+}
+
+/// Builds a stage's own modules, once for all that use products of theirs; gives their folder.
+pub fn own(
+    paths: &Paths,
+    kernel: &Kernel,
+    toolchain: &Toolchain,
+    stage: &Stage,
+) -> Result<PathBuf> {
+    static DONE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let name = format!("stage-{}", stage.number);
+    let mut done = DONE.lock().unwrap_or_else(|e| e.into_inner());
+    let key = format!("{name}/{}", kernel.folder());
+    if let Some(dir) = done.get(&key) {
+        return Ok(dir.clone());
+    }
+    let built = build(paths, kernel, toolchain, &stage.dir, &name, None, &[])?;
+    done.insert(key, built.dir.clone());
+    Ok(built.dir)
 }
 
 /// Builds the modules of the sources in `from` into `build/<name>/<kernel>`.

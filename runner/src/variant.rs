@@ -94,6 +94,11 @@ pub struct Replace {
 }
 
 impl Variant {
+    /// Does it change a file that is in a folder of this name?
+    pub fn changes(&self, folder: &str) -> bool {
+        self.replace.iter().any(|replace| replace.file.split('/').any(|part| part == folder))
+    }
+
     /// Reads a variant's file.
     pub fn read(file: &Path) -> Result<Self> {
         toml::from_str(&read(file)?)

@@ -91,7 +91,7 @@ impl Measurement<'_> {
     /// Boots a guest that measures.
     pub fn take(&self, paths: &Paths, machine: &Machine) -> Result<Vec<Samples>> {
         let root = Root::new(paths)?;
-        root.add(self.ko, &format!("{MODULE}.ko"))?;
+        root.add(self.ko, format!("{MODULE}.ko"))?;
         let mut body = String::new();
         for mode in self.modes {
             body += &format!("load {MODULE} mode={} && unload {MODULE}\n", *mode as u32);

@@ -6,7 +6,7 @@
  *
  * Each hook says what in Lua it depends on.  If another version of Lua does
  * without that, the hook is gone without a word from the compiler: the scripts
- * in tests.rs are what notices.
+ * of guest/hostile.txt, and the torture, are what notices.
  */
 #ifndef KLUA_HOOKS_H
 #define KLUA_HOOKS_H
@@ -162,6 +162,24 @@ static int n __maybe_unused;
 #undef api_checknelems
 #define api_checknelems(L, x)						\
 	(KLUA_IS(#x, "n") && luai_unlikely(n < 0) ? (void)(n = klua_finish(L, n)) : (void)0)
+#endif
+
+#ifdef KLUA_CHECKS_MESSAGES
+/*
+ * lapi.c: lua_pushvfstring() gives NULL, and pushes nothing, where there is no memory
+ * for its string.  luaL_error() does not look at that, and would make a message of
+ * what happens to lie on the stack.  So that raises here, as lua_pushfstring() does.
+ */
+#include "ldo.h"
+static const char *klua_pushvfstring(lua_State *L, const char *fmt, va_list args)
+{
+	const char *text = luaO_pushvfstring(L, fmt, args);
+
+	if (!text)
+		luaD_throw(L, LUA_ERRMEM);
+	return text;
+}
+#define luaO_pushvfstring	klua_pushvfstring
 #endif
 
 /* For the fields `f` and `d` of string.pack(): nothing else uses the words. */

@@ -29,8 +29,17 @@ klua-lua-objs := $(patsubst %,$(klua)/src/%.o,$(klua-lua))
 klua-own-objs := $(patsubst %,$(klua)/%.o,$(klua-own))
 klua-objs     := $(klua-lua-objs) $(klua-own-objs)
 
+ifdef KLUA_BUILT
+# Somebody has them already: a build folder of the same stage for the same kernel.
+# That saves most of the time where only what is in Rust was changed.
+$(addprefix $(obj)/,$(klua-objs)): $(obj)/%: $(KLUA_BUILT)/% FORCE
+	$(call if_changed,copy)
+# (They are not ours to make.)
+$(addprefix $(KLUA_BUILT)/,$(klua-objs)): ;
+else
 $(addprefix $(obj)/,$(klua-lua-objs)): $(obj)/$(klua)/src/%.o: $(LUA_SRC)/%.c FORCE
 	$(call if_changed_rule,cc_o_c)
+endif
 
 # libc/ has the headers of a C library that Lua asks for.  The warnings are about
 # Lua's style, not about its correctness.
@@ -59,6 +68,7 @@ CFLAGS_$(klua)/src/lutf8lib.o += -DKLUA_COUNTS_LOOPS
 CFLAGS_$(klua)/src/lparser.o += -DKLUA_COUNTS_TOKENS
 CFLAGS_$(klua)/src/lcode.o   += -DKLUA_COUNTS_JUMPS
 CFLAGS_$(klua)/src/ldo.o     += -DKLUA_FINISHES_CALLS
+CFLAGS_$(klua)/src/lapi.o    += -DKLUA_CHECKS_MESSAGES
 
 ifdef CONFIG_KASAN_STACK
 # The frames that longjmp() leaves would stay poisoned.  Kbuild puts CFLAGS_KASAN
