@@ -129,7 +129,7 @@ impl Case<'_> {
             !variant.programs.is_empty() || loads_others(variant, module, &stage.about.modules);
         let only = (!all).then_some(module);
         let mut extra = vec![];
-        if lua::is_wanted(&tree) && !variant.changes("lua") {
+        if tree != stage.dir && lua::is_wanted(&tree) && !variant.changes("lua") {
             let own = module::own(paths, kernel, toolchain, stage)?;
             extra.push(format!("KLUA_BUILT={}", own.display()));
         }
