@@ -10,6 +10,7 @@
 #include "context.h"
 
 /* The strictest first.  The numbers are those of `Level` in context.rs. */
+// ANCHOR: where
 int helper_context(void)
 {
 	if (in_nmi())
@@ -20,6 +21,7 @@ int helper_context(void)
 		return 1;
 	return 0;
 }
+// ANCHOR_END: where
 
 const char *helper_context_name(void)
 {

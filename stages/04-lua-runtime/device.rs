@@ -184,6 +184,7 @@ struct LuaDrv {
 }
 
 impl LuaDrv {
+    // ANCHOR: flush
     /// Runs what was gathered, at a `close` of a descriptor; there may be others of the same file.
     fn flush(&self) -> Result {
         let mut open = self.open.lock();
@@ -196,6 +197,7 @@ impl LuaDrv {
         }
         open.run("close", &self.params)
     }
+    // ANCHOR_END: flush
 }
 
 #[vtable]
@@ -291,6 +293,7 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
+    // ANCHOR: operations
     /// Registers the device.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         let options = MiscDeviceOptions { name: c"luadrv" };
@@ -319,6 +322,7 @@ impl Device {
             },
         }? Error)
     }
+    // ANCHOR_END: operations
 }
 
 #[pinned_drop]

@@ -26,6 +26,7 @@ bool helper_is_exiting(void)
 	return current->flags & PF_EXITING;
 }
 
+// ANCHOR: dies
 bool helper_dies_of_signal(void)
 {
 	struct signal_struct *signal = current->signal;
@@ -36,6 +37,7 @@ bool helper_dies_of_signal(void)
 	return (current->flags & PF_EXITING) && (signal->flags & SIGNAL_GROUP_EXIT) &&
 	       (READ_ONCE(signal->group_exit_code) & 0x7f);
 }
+// ANCHOR_END: dies
 
 ssize_t helper_read_file(const char *path, size_t max, void **text)
 {

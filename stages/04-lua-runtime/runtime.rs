@@ -174,6 +174,7 @@ impl<C: Context> Runtime<C> {
     }
     // ANCHOR_END: run
 
+    // ANCHOR: stop
     /// Ends the state: all that its script has is dropped, and no handler is called any more.
     ///
     /// Waits for a handler that runs now, which may be for as long as its budget lasts. Stopping
@@ -186,6 +187,7 @@ impl<C: Context> Runtime<C> {
         drop(state);
         Ok(())
     }
+    // ANCHOR_END: stop
 }
 
 // ANCHOR: toruntime

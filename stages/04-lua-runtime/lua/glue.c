@@ -159,6 +159,7 @@ static bool somebody_wants_an_end(void)
  * stays so until the run is over.  A script may catch the error with pcall(); its
  * next step raises again.
  */
+// ANCHOR: slice
 int klua_budget_is_spent(lua_State *L)
 {
 	struct klua *k = state_of(L);
@@ -179,6 +180,7 @@ int klua_budget_is_spent(lua_State *L)
 	k->hot.steps_left = slice;
 	return 0;
 }
+// ANCHOR_END: slice
 
 void klua_count_collecting(lua_State *L)
 {
@@ -186,6 +188,7 @@ void klua_count_collecting(lua_State *L)
 }
 
 /* How deep may C calls go, on the stack that we are on? */
+// ANCHOR: look-at-stack
 static void look_at_stack(struct klua *k)
 {
 	unsigned long sp = current_stack_pointer;
@@ -201,6 +204,7 @@ static void look_at_stack(struct klua *k)
 	k->hot.stack_hard = floor;
 	k->hot.stack_soft = floor + STACK_GRACE;
 }
+// ANCHOR_END: look-at-stack
 
 // ANCHOR: hook
 // (Here a break puts a budget by Lua's debug hook.)
@@ -466,6 +470,7 @@ static bool is_closed(lua_State *L, int i)
  * Lua calls this when a function has returned a negative number: see hooks.h.  The
  * function was one in Rust, and it is not on the stack any more, so this may raise.
  */
+// ANCHOR: finish
 int klua_finish(lua_State *L, int n)
 {
 	struct klua *k = state_of(L);
@@ -487,12 +492,14 @@ int klua_finish(lua_State *L, int n)
 		return luaL_error(L, "%s", name ? name : "EINVAL");
 	}
 }
+// ANCHOR_END: finish
 
 /*
  * Calls a Rust function that makes an object.  The box for it comes first: to make
  * one may raise, and the object must not be lost then.  It lies behind the
  * arguments, of which there are as many as there can be.
  */
+// ANCHOR: make-object
 static int make_object(lua_State *L)
 {
 	struct klua *k = state_of(L);
@@ -508,6 +515,7 @@ static int make_object(lua_State *L)
 	box->object = k->left.pointer;
 	return 1;
 }
+// ANCHOR_END: make-object
 
 /*
  * __gc, __close and close(): this state has no reference to the object any more.
@@ -586,6 +594,7 @@ static void push_metatable(lua_State *L, const struct klua_class *class)
 }
 
 /* require(): libraries of this state, and nothing else; each is made once. */
+// ANCHOR: require
 static int require(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
@@ -605,6 +614,7 @@ static int require(lua_State *L)
 	}
 	return luaL_error(L, "there is no library '%s'", name);
 }
+// ANCHOR_END: require
 
 /* --- Rust calls a script ----------------------------------------------------------------- */
 
@@ -613,6 +623,7 @@ static int require(lua_State *L)
  * there on the stack.  Returns 0 with `wanted` values on the stack, or 1 with the
  * message.
  */
+// ANCHOR: protected
 static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argument,
 		     int with, int wanted, struct klua_value *message)
 {
@@ -644,6 +655,7 @@ static int protected(struct klua *k, lua_State *L, lua_CFunction f, void *argume
 	}
 	return 1;
 }
+// ANCHOR_END: protected
 
 struct text {
 	const char *name;
@@ -651,6 +663,7 @@ struct text {
 	unsigned long length;
 };
 
+// ANCHOR: run-text
 static int run_text_protected(lua_State *L)
 {
 	const struct text *text = lua_touserdata(L, 1);
@@ -660,6 +673,7 @@ static int run_text_protected(lua_State *L)
 	lua_call(L, 0, 1);
 	return 1;
 }
+// ANCHOR_END: run-text
 
 int klua_run_text(struct klua *k, const char *name, const void *text, unsigned long length,
 		  struct klua_value *result, struct klua_value *message)

@@ -51,6 +51,7 @@ enum klua_type {
 	KLUA_OTHER,
 };
 
+// ANCHOR: value
 /* A value on its way.  It does not own what it points to. */
 struct klua_value {
 	enum klua_type type;
@@ -59,6 +60,7 @@ struct klua_value {
 	unsigned long length;		/* of the bytes */
 	const struct klua_class *class;	/* of the object */
 };
+// ANCHOR_END: value
 
 /* A class of objects.  Its address is what identifies it. */
 struct klua_class {
@@ -78,6 +80,7 @@ struct klua_class {
  * between.  It returns how many values it has pushed, or a negative number: then
  * C does the rest, when the function is gone, since what is left to do may raise.
  */
+// ANCHOR: function
 struct klua_function {
 	const char *name;
 	int (*call)(struct lua_State *thread);
@@ -88,6 +91,7 @@ struct klua_function {
 	 */
 	const struct klua_class *makes;
 };
+// ANCHOR_END: function
 
 /* The negative numbers: an errno of the kernel, and these. */
 enum klua_left {

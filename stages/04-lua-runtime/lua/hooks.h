@@ -15,8 +15,10 @@
 
 /* --- Errors: our own setjmp() and longjmp(), see setjmp.S ------------------- */
 
+// ANCHOR: errors
 #define LUAI_TRY(L, c, f, ud)	if (klua_setjmp((c)->b) == 0) ((f)(L, ud))
 #define LUAI_THROW(L, c)	klua_longjmp((c)->b)
+// ANCHOR_END: errors
 
 /* --- No value is a floating-point number ------------------------------------ */
 
@@ -25,8 +27,10 @@
  * value carries the other tag, and all code for it is never reached.
  */
 #include "lobject.h"
+// ANCHOR: no-float
 #undef setfltvalue
 #define setfltvalue(o, x)	setivalue(o, (lua_Integer)(x))
+// ANCHOR_END: no-float
 #undef lua_numbertointeger
 #define lua_numbertointeger(n, p)	(*(p) = (n), 1)
 
@@ -159,9 +163,11 @@ static struct klua_nobody *const L __maybe_unused;
  */
 #include "lapi.h"
 static int n __maybe_unused;
+// ANCHOR: finishes
 #undef api_checknelems
 #define api_checknelems(L, x)						\
 	(KLUA_IS(#x, "n") && luai_unlikely(n < 0) ? (void)(n = klua_finish(L, n)) : (void)0)
+// ANCHOR_END: finishes
 #endif
 
 #ifdef KLUA_CHECKS_MESSAGES

@@ -18,11 +18,13 @@
  * lundump.c and ldump.c: precompiled code.  Lua does not check it, and wrong code
  * is a way into the memory of whoever runs it.  So there is none, by no path.
  */
+// ANCHOR: undump
 LClosure *luaU_undump(lua_State *L, ZIO *z, Table *anchor, const char *name, int fixed)
 {
 	luaG_runerror(L, "precompiled code is refused");
 	return NULL;
 }
+// ANCHOR_END: undump
 
 int luaU_dump(lua_State *L, const Proto *f, lua_Writer writer, void *data, int strip)
 {
@@ -56,6 +58,7 @@ long long klua_no_float(struct lua_State *L)
  * Raises for a budget that is spent.  No handler is called: that of xpcall() is
  * code of the script, which would have to run without a budget.
  */
+// ANCHOR: over-budget
 void klua_over_budget(struct lua_State *L)
 {
 	static const char text[] = "the budget is spent";
@@ -71,3 +74,4 @@ void klua_over_budget(struct lua_State *L)
 	}
 	luaD_throw(L, LUA_ERRRUN);
 }
+// ANCHOR_END: over-budget

@@ -64,6 +64,7 @@ static __always_inline struct klua_hot *klua_hot(struct lua_State *L)
 }
 
 /* Counts steps.  Returns whether the budget is spent; then the caller raises. */
+// ANCHOR: count
 static __always_inline int klua_steps(struct lua_State *L, long n)
 {
 	// ANCHOR: steps
@@ -73,6 +74,7 @@ static __always_inline int klua_steps(struct lua_State *L, long n)
 	return __builtin_expect(hot->steps_left < 0, 0) && klua_budget_is_spent(L);
 	// ANCHOR_END: steps
 }
+// ANCHOR_END: count
 
 /* For the loops of libraries: counts, and raises. */
 static __always_inline void klua_count(struct lua_State *L, long n)
@@ -96,6 +98,7 @@ static __always_inline void klua_count(struct lua_State *L, long n)
  *
  * so the depth itself as an answer is the first error, and 0 is the second.
  */
+// ANCHOR: bound
 static __always_inline unsigned int klua_max_calls(struct lua_State *L, unsigned int depth)
 {
 	// ANCHOR: stack-bound
@@ -106,6 +109,7 @@ static __always_inline unsigned int klua_max_calls(struct lua_State *L, unsigned
 	return current_stack_pointer > hot->stack_hard ? depth : 0;
 	// ANCHOR_END: stack-bound
 }
+// ANCHOR_END: bound
 
 #define LUAI_MAXCCALLS	((int)klua_max_calls(L, getCcalls(L)))
 
