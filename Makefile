@@ -12,7 +12,7 @@ FIRST := $(firstword $(WORDS))
 
 # For the shell's completion; the runner explains all others.
 STAGES    := stage-1 stage-2 stage-3 stage-4 stage-5
-VERBS     := run shell timeline bless break refuse torture test
+VERBS     := run shell debug timeline bless break refuse torture test
 LABS      := lab check watch hint solution reset review rust-analyzer
 EVERYBODY := help doctor progress kernel kernel-pack book serve test torture litmus bench bench-compare bench-bless clean uninstall
 

@@ -6,7 +6,7 @@ use crate::kernel;
 use crate::paths::Paths;
 use crate::say::{Result, Times, problem, step};
 use crate::stage::Stage;
-use crate::{bench, book, breaks, doctor, house, lab, litmus, run, test, torture};
+use crate::{bench, book, breaks, debug, doctor, house, lab, litmus, run, test, torture};
 
 /// A goal: the word, one line of help, and the work.
 struct Goal<W> {
@@ -84,6 +84,11 @@ const VERBS: &[Goal<StageWork>] = &[
     },
     Goal { word: "shell", help: "a guest to type in, with the module at hand", work: run::shell },
     Goal {
+        word: "debug",
+        help: "the same, with QEMU's door for gdb open, and symbols for gdb",
+        work: debug::debug,
+    },
+    Goal {
         word: "timeline",
         help: "the timeline of the last run again, and as a picture",
         work: run::timeline,
@@ -155,6 +160,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("MODULE=name", "another module of the stage"),
     ("SCRIPT=path.lua", "stage-4 run: your own script, in the kernel"),
     ("SCRIPT=name", "another script of the stage's guest/ folder"),
+    ("WAIT=1", "debug: the guest waits for gdb before its first instruction"),
     ("SECONDS=600", "how long each torture lasts (60)"),
     ("SHORT=1", "bench: only what `make test` does of it"),
     ("OLD=file", "bench-compare: a report.json that is kept from before"),

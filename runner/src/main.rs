@@ -6,6 +6,7 @@
 mod bench;
 mod book;
 mod breaks;
+mod debug;
 mod doctor;
 mod goals;
 mod house;

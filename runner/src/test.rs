@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench;
 use crate::book;
+use crate::debug;
 use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::lab;
@@ -170,8 +171,11 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
         return exercises(paths, &Stage::all(paths)?);
     }
     // First all that can take long, with its progress on the screen.
-    let toolchain =
-        ensure(paths, &[Need::Runner, Need::Module, Need::Kernel, Need::Vm, Need::Lint], times)?;
+    let toolchain = ensure(
+        paths,
+        &[Need::Runner, Need::Module, Need::Kernel, Need::Vm, Need::Lint, Need::Debug],
+        times,
+    )?;
     for flavour in Flavour::ALL {
         Kernel::get(paths, flavour, times)?;
     }
@@ -193,9 +197,11 @@ pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
         tally.part(name, |t| stages::test(paths, stage, &Flavour::ALL, layout, t))?;
     }
     tally.part("figures", |t| bench::test(paths, t))?;
+    let first = Stage::get(paths, "stage-1")?;
+    debugger(paths, &first, &mut tally)?;
     tally.part("modules that misbehave", |t| {
         misfits::test(paths, t)?;
-        stages::planted(paths, &Stage::get(paths, "stage-1")?, t)
+        stages::planted(paths, &first, t)
     })?;
     interrupt::check()?;
     tally.close()
@@ -214,6 +220,14 @@ pub fn figures(paths: &Paths) -> Result<()> {
     tally.part("figures", |t| bench::test(paths, t))?;
     interrupt::check()?;
     tally.close()
+}
+
+/// `C=debugger`
+fn debugger(paths: &Paths, stage: &Stage, tally: &mut Tally) -> Result<()> {
+    tally.part("debugger", |t| {
+        t.check("gdb stops in the module, and sees where it is", || debug::test(paths, stage));
+        Ok(())
+    })
 }
 
 /// The exercises of the stages that have some: while one waits for its guest, another is built.
@@ -238,6 +252,11 @@ pub fn stage(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     match var("C").as_deref() {
         None => {}
         Some("exercises") => return exercises(paths, std::slice::from_ref(stage)),
+        Some("debugger") => {
+            let mut tally = Tally::default();
+            debugger(paths, stage, &mut tally)?;
+            return tally.close();
+        }
         Some(name) => return stages::check(paths, stage, name, times),
     }
     let flavours = Flavour::all_wanted()?;

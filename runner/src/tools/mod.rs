@@ -35,6 +35,8 @@ pub enum Need {
     Lint,
     /// What is measured beside RCU, in user space.
     Bench,
+    /// Looking into a running guest.
+    Debug,
 }
 
 /// One entry of tools.toml.

@@ -77,6 +77,15 @@ pub struct Plan<'a> {
     pub console: &'a Path,
 }
 
+/// QEMU's end of a debugger's line.
+#[derive(Clone)]
+pub struct Stub {
+    /// The socket: relative, since its name must be short.
+    pub socket: PathBuf,
+    /// Is the guest to wait for the debugger before its first instruction?
+    pub waits: bool,
+}
+
 /// A machine that is ready to boot.
 pub struct Machine {
     virtme_run: PathBuf,
@@ -86,6 +95,7 @@ pub struct Machine {
     /// Does its clock count instructions?
     counts: bool,
     qemu: String,
+    stub: Option<Stub>,
     paths: Paths,
 }
 
@@ -101,6 +111,7 @@ impl Machine {
             cpus: 2,
             counts: false,
             qemu,
+            stub: None,
             paths: paths.clone(),
         };
         machine.accel = accel::choose(&machine, kernel)?;
@@ -116,6 +127,11 @@ impl Machine {
     /// host does; and one CPU, since all CPUs would share that clock.
     pub fn counting_instructions(self) -> Self {
         Self { accel: Accel::Tcg, cpus: 1, counts: true, ..self }
+    }
+
+    /// Lets a debugger in.
+    pub fn with_stub(self, stub: Stub) -> Self {
+        Self { stub: Some(stub), ..self }
     }
 
     /// `CPUS=`, or what this machine has.
@@ -174,6 +190,16 @@ impl Machine {
         run.args(["-a", "tsc=nowatchdog"]);
         if self.counts {
             run.args(["--qemu-opt=-icount", "--qemu-opt=shift=0,sleep=off"]);
+        }
+        if let Some(Stub { socket, waits }) = &self.stub {
+            // One that an earlier guest has left would be taken for this one's.
+            let _ = std::fs::remove_file(self.paths.root.join(socket));
+            let listens = format!("unix:{},server=on,wait=off", socket.display());
+            run.args(["--qemu-opt=-gdb", &format!("--qemu-opt={listens}")]);
+            if *waits {
+                run.arg("--qemu-opt=-S");
+            }
+            run.current_dir(&self.paths.root);
         }
         // virtme-run leaves a file in TMPDIR when it is killed.
         run.env("TMPDIR", root.temporary());
