@@ -64,18 +64,29 @@ fn mdbook(paths: &Paths, mdbook: Crate, times: &mut Times) -> Result<Command> {
 static INCLUDE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{\{#include ([^}:]+?)(?::([^}]*))?\}\}").expect("is tested"));
 
-/// Every file and anchor that a page includes exists, the anchor once and closed.
+/// What a page says above a range of lines about the first of them: a log that is recorded
+/// anew may be longer.
+static SHOWS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^<!-- shows: (.+) -->$").expect("is tested"));
+
+/// Every file and anchor that a page includes exists, the anchor once and closed; and a range
+/// of lines begins with what it is to show.
 pub fn includes(paths: &Paths) -> Result<usize> {
     let mut wrong = vec![];
     let mut count = 0;
     for page in pages(paths) {
         let text = read(&page)?;
+        let mut shows = None;
         for (number, line) in text.lines().enumerate() {
+            if let Some(said) = SHOWS.captures(line) {
+                shows = Some(said[1].to_owned());
+            }
             for include in INCLUDE.captures_iter(line) {
                 count += 1;
                 let file = page.parent().unwrap_or(&page).join(&include[1]);
                 let anchor = include.get(2).map(|a| a.as_str());
-                if let Err(why) = included(&file, anchor) {
+                let shown = shows.take().map_or(Ok(()), |what| begins_with(&file, anchor, &what));
+                if let Err(why) = included(&file, anchor).and(shown) {
                     let page = paths.shown(&page);
                     wrong.push(format!("{page}:{}: {why}", number + 1));
                 }
@@ -84,6 +95,17 @@ pub fn includes(paths: &Paths) -> Result<usize> {
     }
     report("an include would be an empty block or a hole", wrong)?;
     Ok(count)
+}
+
+/// Is `what` in the first line of a range?
+fn begins_with(file: &Path, range: Option<&str>, what: &str) -> std::result::Result<(), String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let begin = range.and_then(|range| range.split(':').next()?.parse::<usize>().ok());
+    let line = begin.and_then(|begin| text.lines().nth(begin.checked_sub(1)?)).unwrap_or_default();
+    match line.contains(what) {
+        true => Ok(()),
+        false => Err(format!("the range does not begin with `{what}`, but with `{line}`")),
+    }
 }
 
 fn included(file: &Path, anchor: Option<&str>) -> std::result::Result<(), String> {
@@ -336,6 +358,16 @@ mod tests {
         assert!(check("x.rs", SOURCE).is_err(), "a whole file would show its markers");
         assert!(check("x.rs:1:3", SOURCE).is_ok());
         assert!(check("x.rs:1:4", SOURCE).is_err());
+    }
+
+    #[test]
+    fn a_range_begins_with_what_it_is_to_show() {
+        let check = |what: &str| {
+            let page = format!("<!-- shows: {what} -->\n{}", include("x.rs:2:2"));
+            includes(&checkout(&page, SOURCE).1)
+        };
+        assert_eq!(check("x").unwrap(), 1);
+        assert!(check("ANCHOR").is_err());
     }
 
     #[test]

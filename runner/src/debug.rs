@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::interrupt::{self, Group};
+use crate::interrupt;
 use crate::kernel::{Flavour, Kernel};
 use crate::module::{self, Built};
 use crate::paths::{Paths, make_dir, var, write};
@@ -130,15 +130,60 @@ fn example(module: &str) -> &str {
     }
 }
 
+/// What gdb is told to do in a session without a user.
+fn looks(module: &str) -> Vec<String> {
+    let mut looks = vec![format!("break {}", example(module)), "continue".into()];
+    if module == "phased_state" {
+        // The reader, and what it shares with others.
+        let reader = ["backtrace 2", "up", "print me.name", "print story.be_careful"];
+        looks.extend(reader.map(str::to_owned));
+        looks.extend(["print story.cco1", "info threads"].map(str::to_owned));
+    }
+    if module != "phased_state" {
+        looks.push("info symbol $pc".into());
+    }
+    looks.extend(["delete", "detach"].map(str::to_owned));
+    looks
+}
+
 /// A breakpoint in a module's own function is hit, and gdb can look at a struct there.
 pub fn test(paths: &Paths, stage: &Stage) -> Result<()> {
-    let mut times = Times::default();
+    session(paths, stage, &mut Times::default()).map(|_| ())
+}
+
+/// `make stage-N bless C=debugger`: such a session, for the book.
+pub fn record(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
+    let said = session(paths, stage, times)?;
+    let file = stage.dir.join("debugger.txt");
+    write(&file, anchored(&said))?;
+    step(format!("recorded in {}", paths.shown(&file)));
+    Ok(())
+}
+
+/// The session in two regions, for a page: `stop`, and `look` from `up` on.
+fn anchored(said: &str) -> String {
+    let mut text = String::new();
+    for line in said.lines() {
+        text += match line {
+            "(gdb) up" => "# ANCHOR_END: stop\n# ANCHOR: look\n",
+            "(gdb) delete" => "# ANCHOR_END: look\n",
+            _ if line.starts_with("(gdb) break ") => "# ANCHOR: stop\n",
+            _ => "",
+        };
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// Boots, attaches gdb, looks at what there is, and gives what was typed and answered.
+fn session(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<String> {
     let place = format!("test/gdb-{}", stage.number);
-    let ready = Ready::get(paths, stage, Flavour::Fast, &place, true, &mut times)?;
-    let machine = Machine::get(paths, &ready.kernel, &mut times)?.with_stub(ready.stub.clone());
+    let ready = Ready::get(paths, stage, Flavour::Fast, &place, true, times)?;
+    let machine = Machine::get(paths, &ready.kernel, times)?.with_stub(ready.stub.clone());
     let module = stage.module()?;
     let mut session = Session::new(paths, stage, &ready.built)?;
-    let args = "cco_ms=10 maint_ms=10 gap_ms=10";
+    let args = if module == "phased_state" { "cco_ms=10 maint_ms=10 gap_ms=10" } else { "" };
     session.section("debugged", args, &session::script(stage, module)?);
     let root = session.finish()?;
     let console = paths.build.join(&place).join("console.log");
@@ -150,18 +195,12 @@ pub fn test(paths: &Paths, stage: &Stage) -> Result<()> {
         params: &[],
         console: &console,
     };
+    let looks = looks(module);
     let mut gdb = ready.gdb(paths)?;
-    gdb.arg("-batch")
-        .args(["-ex", &format!("break {}", example(module))])
-        .args(["-ex", "continue"]);
-    let (looks, mut wanted) = match module {
-        "phased_state" => {
-            (&["print story.be_careful", "print story.cco1.name"][..], vec!["Atomic", "\"cco1\""])
-        }
-        _ => (&[][..], vec![]),
-    };
-    for look in looks.iter().chain(&["backtrace 2", "delete", "detach"]) {
-        gdb.args(["-ex", look]);
+    gdb.arg("-batch");
+    for look in &looks {
+        // As a user would see it, who has typed it.
+        gdb.args(["-ex", &format!("echo (gdb) {look}\\n"), "-ex", look]);
     }
     let socket = paths.root.join(&ready.stub.socket);
     let (boot, said) = std::thread::scope(|scope| {
@@ -170,15 +209,25 @@ pub fn test(paths: &Paths, stage: &Stage) -> Result<()> {
         (boot, gdb.join().unwrap_or_else(|_| Err(problem("gdb was lost", "", ""))))
     });
     let (boot, said) = (boot?, said?);
-    let hit = format!("Breakpoint 1, {}", example(module));
-    wanted.extend([hit.as_str(), "#0 "]);
+    let wanted = match module {
+        "phased_state" => {
+            &["hit Breakpoint 1, phased_state::work_inside", "= \"cco1\"", "value: 0"][..]
+        }
+        _ => &["hit Breakpoint 1, ", "init_module", "in section .init.text"],
+    };
     if let Some(missing) = wanted.iter().find(|line| !said.contains(**line)) {
         return Err(problem(format!("gdb did not say `{missing}`"), said, ""));
     }
-    match boot.end {
-        End::Finished => Ok(()),
-        _ => boot.finished(),
+    if boot.end != End::Finished {
+        boot.finished()?;
     }
+    let said = said.replace(&format!("{}/", paths.root.display()), "");
+    Ok(format!(
+        "# SPDX-License-Identifier: GPL-2.0\n# A session of gdb, recorded by `make stage-{} bless C=debugger`; not edited.\n# kernel: Linux {}\n# machine: {}\n{said}",
+        stage.number,
+        ready.kernel.release,
+        machine.describe()?,
+    ))
 }
 
 /// Runs gdb once there is a socket for it.
@@ -192,6 +241,9 @@ fn attached(gdb: &mut Command, socket: &Path) -> Result<String> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let out = interrupt::output(gdb).doing(|| "run gdb".into())?;
-    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
-    Ok(said.into_owned())
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+        return Err(problem("gdb was not content", said, ""));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }

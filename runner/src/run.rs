@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::breaks;
+use crate::debug;
 use crate::kernel::{Flavour, Kernel};
 use crate::lab;
 use crate::module::{self, Built};
@@ -221,6 +222,9 @@ pub fn bless(paths: &Paths, stage: &Stage, times: &mut Times) -> Result<()> {
     }
     if let Some(name) = var("R") {
         return breaks::record_refusal(paths, stage, &name, times);
+    }
+    if var("C").as_deref() == Some("debugger") {
+        return debug::record(paths, stage, times);
     }
     for name in ["ARGS", "SCALE", "SCRIPT", "KDIR"] {
         if var(name).is_some() {
