@@ -165,10 +165,17 @@ impl Tally {
     }
 }
 
-/// `make test`, or of it the exercises of all stages: `make test C=exercises`
+/// `make test`, or of it the exercises of all stages: `make test C=exercises`; or what has to
+/// hold in the book: `make test C=book`
 pub fn all(paths: &Paths, times: &mut Times) -> Result<()> {
-    if var("C").as_deref() == Some("exercises") {
-        return exercises(paths, &Stage::all(paths)?);
+    match var("C").as_deref() {
+        Some("exercises") => return exercises(paths, &Stage::all(paths)?),
+        Some("book") => {
+            let mut tally = Tally::default();
+            tally.part("book", |t| host::book(paths, t))?;
+            return tally.close();
+        }
+        _ => {}
     }
     // First all that can take long, with its progress on the screen.
     let toolchain = ensure(
