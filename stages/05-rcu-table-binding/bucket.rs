@@ -117,6 +117,7 @@ impl<V: Value> Bucket<V> {
     /// sleep.
     #[inline]
     pub(crate) fn find<'g>(&self, guard: &'g impl ReadSide, key: Key<'_>) -> Option<&'g V> {
+        // ANCHOR: find-body
         // SAFETY: It is the link of a bucket.
         let mut at = unsafe { Found::follow(&self.first, guard) };
         while let Some(entry) = at {
@@ -126,6 +127,7 @@ impl<V: Value> Bucket<V> {
             at = entry.next();
         }
         None
+        // ANCHOR_END: find-body
     }
     // ANCHOR_END: find
 
@@ -164,6 +166,7 @@ impl<V: Value> Bucket<V> {
     ///
     /// Readers who are in the chain walk on, to its end. Nobody else finds it any more.
     pub(crate) fn take_all<D: DropContext<V>>(&self) -> Unlinked<V, D> {
+        // ANCHOR: take-all-body
         let locked = self.lock();
         let first = self.first.load(Relaxed);
         // Ordering: none is needed, as nothing is read through null.
@@ -175,6 +178,7 @@ impl<V: Value> Bucket<V> {
             is_over: false,
             drop_context: PhantomData,
         }
+        // ANCHOR_END: take-all-body
     }
     // ANCHOR_END: take-all
 }
@@ -308,9 +312,11 @@ impl<V: Value> Taken<'_, V> {
     /// Has the value take over `new`, or gives it back.
     #[inline]
     pub(crate) fn store(&self, new: V) -> Result<(), V> {
+        // ANCHOR: taken-store-body
         // SAFETY: By the type invariants, while we are borrowed.
         let locked = unsafe { UnderLock::new() };
         self.value().store(new, &locked)
+        // ANCHOR_END: taken-store-body
     }
 
     /// Puts a new entry in the place of this one. It must be of the same key. The caller must have

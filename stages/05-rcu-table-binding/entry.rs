@@ -251,6 +251,7 @@ impl<V> Entry<V> {
     /// As for [`Entry::next`].
     #[inline]
     pub(crate) unsafe fn is(this: NonNull<Self>, key: Key<'_>) -> bool {
+        // ANCHOR: is-body
         // First what is in this cache line, and in one comparison: hash *and* length. Only keys
         // for which both are equal are compared byte by byte, and they are equally long.
         // SAFETY: By the safety requirements it is initialised.
@@ -264,6 +265,7 @@ impl<V> Entry<V> {
         let bytes =
             unsafe { slice::from_raw_parts((&raw const (*this.as_ptr()).bytes).cast::<u8>(), len) };
         bytes == key.bytes()
+        // ANCHOR_END: is-body
     }
     // ANCHOR_END: entry-is
 }

@@ -372,6 +372,7 @@ where
         flags: Flags,
         refuse: impl Fn(bool) -> Option<Error>,
     ) -> Result<(), NotStored<V>> {
+        // ANCHOR: store-body
         let mut attempts = Attempts::new(key, flags);
         // Whether an entry will be needed: a good guess saves an attempt, and a bad one some memory
         // for a moment. Nothing depends on it.
@@ -397,6 +398,7 @@ where
                 }
             }
         }
+        // ANCHOR_END: store-body
     }
     // ANCHOR_END: set
 
@@ -437,6 +439,7 @@ where
     /// This always succeeds, in any context but NMI. Where it may sleep, and too many entries wait
     /// already, it waits for a grace period when it is done.
     pub fn remove(&self, key: Key<'_>) -> bool {
+        // ANCHOR: remove-body
         let (retired, is_over) = {
             let mut bucket = self.bucket(key).lock();
             match bucket.place(key) {
@@ -453,6 +456,7 @@ where
             self.throttle();
         }
         true
+        // ANCHOR_END: remove-body
     }
     // ANCHOR_END: remove
 
@@ -602,6 +606,7 @@ where
         at: &mut Cursor,
         mut f: impl FnMut(&'g [u8], &'g V) -> ControlFlow<()>,
     ) -> bool {
+        // ANCHOR: visit-body
         for _ in 0..BUCKETS_AT_ONCE {
             let Some(bucket) = self.buckets().get(at.bucket) else {
                 return false;
@@ -622,6 +627,7 @@ where
             at.next_bucket();
         }
         true
+        // ANCHOR_END: visit-body
     }
     // ANCHOR_END: visit
 }

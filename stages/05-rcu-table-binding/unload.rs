@@ -24,16 +24,19 @@ use super::retired::RcuBarrier;
 /// it that retires anything. And the users are made by a closure, so that the barrier is older than
 /// they are: if they can be made only in part, that part is waited for as well.
 pub struct Unload<U> {
+    // ANCHOR: unload-fields
     // The order of these two fields is the order in which they are dropped.
     users: U,
     // ANCHOR: unload-barrier
     _barrier: RcuBarrier,
     // ANCHOR_END: unload-barrier
+    // ANCHOR_END: unload-fields
 }
 
 impl<U> Unload<U> {
     /// Makes the users.
     pub fn after(make: impl FnOnce() -> Result<U>) -> Result<Self> {
+        // ANCHOR: unload-after-body
         // ANCHOR: unload-made
         // Before them: variables are dropped in the reverse order, if `make` fails.
         let barrier = RcuBarrier::new();
@@ -42,6 +45,7 @@ impl<U> Unload<U> {
             _barrier: barrier,
         })
         // ANCHOR_END: unload-made
+        // ANCHOR_END: unload-after-body
     }
 
     /// Returns the users.

@@ -112,6 +112,7 @@ macro_rules! words {
         }
 
         impl Value for Word<$t> {
+            // ANCHOR: word-value
             #[inline]
             fn in_place(&self) -> bool {
                 true
@@ -122,6 +123,7 @@ macro_rules! words {
                 Word::<$t>::store(self, new.get(), locked);
                 Ok(())
             }
+            // ANCHOR_END: word-value
         }
     )*};
 }

@@ -154,6 +154,7 @@ where
     /// one likes. Does not sleep.
     #[expect(clippy::should_implement_trait, reason = "the key borrows the walk")]
     pub fn next(&mut self) -> Option<(&[u8], C)> {
+        // ANCHOR: walk-next-body
         while self.batch.is_empty() && self.more {
             let Self {
                 table,
@@ -171,6 +172,7 @@ where
             });
         }
         self.batch.pop()
+        // ANCHOR_END: walk-next-body
     }
 }
 // ANCHOR_END: walk
