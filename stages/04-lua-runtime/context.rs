@@ -296,6 +296,7 @@ impl<T: Unpin, C: Context> Locked<T, C> {
     /// [`EPERM`] where such a lock may not be taken: a mutex where nothing may sleep, a lock of
     /// softirqs with interrupts off. [`EDEADLK`] if it is the caller who has the lock.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R> {
+        // ANCHOR: with-body
         check::<C>()?;
         // The task says enough also for interrupts. While the lock is held, its context is off on
         // this CPU; so what finds its own task here is what has the lock, or what that has called.
@@ -314,6 +315,7 @@ impl<T: Unpin, C: Context> Locked<T, C> {
         // Dropped before the guard is.
         let _held = ScopeGuard::new(|| self.held_by.store(0, Relaxed));
         Ok(work(value))
+        // ANCHOR_END: with-body
     }
     // ANCHOR_END: with
 

@@ -241,6 +241,7 @@ impl MiscDevice for LuaDrv {
     }
 
     fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        // ANCHOR: write-body
         let me = kiocb.file();
         let mut open = me.open.lock();
         if iov.len() > me.params.script.saturating_sub(open.script.len()) {
@@ -251,6 +252,7 @@ impl MiscDevice for LuaDrv {
             0 if !iov.is_empty() => Err(EFAULT),
             copied => Ok(copied),
         }
+        // ANCHOR_END: write-body
     }
 
     fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {

@@ -301,6 +301,7 @@ pub type Libraries = [Option<&'static Library>];
 ///
 /// Only Lua calls this, as a function in C; `thread` is the coroutine that does.
 unsafe extern "C" fn enter<F: Function>(thread: *mut sys::lua_State) -> c_int {
+    // ANCHOR: enter-body
     // SAFETY: By the safety requirements.
     match unsafe { call::<F>(thread) } {
         // All that the function had is dropped. What is left to do here drops nothing.
@@ -340,6 +341,7 @@ unsafe extern "C" fn enter<F: Function>(thread: *mut sys::lua_State) -> c_int {
         // SAFETY: By the safety requirements.
         Err(failure) => unsafe { fail(thread, failure) },
     }
+    // ANCHOR_END: enter-body
 }
 // ANCHOR_END: enter
 
@@ -388,6 +390,7 @@ unsafe fn call<F: Function>(thread: *mut sys::lua_State) -> Result<Returned, Fai
 /// As of [`enter`].
 #[cold]
 unsafe fn fail(thread: *mut sys::lua_State, failure: Failure) -> c_int {
+    // ANCHOR: fail-body
     match failure {
         Failure::Errno(error) => error.to_errno(),
         Failure::Argument { index, expected } => {
@@ -401,6 +404,7 @@ unsafe fn fail(thread: *mut sys::lua_State, failure: Failure) -> c_int {
             sys::klua_left_KLUA_BAD_FIELD
         }
     }
+    // ANCHOR_END: fail-body
 }
 
 /// Are calls of Rust functions written into the log?
@@ -529,6 +533,7 @@ impl<C: Context> Call<'_, C> {
     #[doc(alias = "LUNATIK_OBJECTCHECKER")]
     #[doc(alias = "LUNATIK_PRIVATECHECKER")]
     pub fn object<T: Class>(&self, index: u32) -> Result<ArcBorrow<'_, T>, Failure> {
+        // ANCHOR: object-body
         let raw = self.raw_argument(index);
         if raw.type_ != sys::klua_type_KLUA_OBJECT
             || !core::ptr::eq(raw.class, &T::class().raw)
@@ -543,6 +548,7 @@ impl<C: Context> Call<'_, C> {
         // script can close the object, and none runs as long as this borrows `self`: `lua()` wants
         // it mutably.
         Ok(unsafe { ArcBorrow::from_raw(raw.pointer.cast()) })
+        // ANCHOR_END: object-body
     }
     // ANCHOR_END: object
 

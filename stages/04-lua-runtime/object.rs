@@ -173,6 +173,7 @@ impl Pins {
 
     /// Has `unpin` take out of Lua's registry what was released. For who has the state.
     pub(super) fn sweep(&self, mut unpin: impl FnMut(*const c_void)) {
+        // ANCHOR: sweep-body
         if self.noted.load(Relaxed) == 0 || self.noted.xchg(0, Full) == 0 {
             return;
         }
@@ -182,6 +183,7 @@ impl Pins {
                 slot.store(FREE, Relaxed);
             }
         }
+        // ANCHOR_END: sweep-body
     }
 
     /// Takes a slot. For who has the state.
@@ -227,10 +229,12 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
+        // ANCHOR: pinned-drop-body
         if let Some(slot) = self.pins.slots.get(self.index) {
             slot.store(RELEASED, Release);
             self.pins.noted.store(1, Release);
         }
+        // ANCHOR_END: pinned-drop-body
     }
 }
 
@@ -351,6 +355,7 @@ impl<T: Sync + 'static, C: Context> Lent<T, C> {
     ///
     /// [`EBUSY`] if something is lent already.
     pub fn lend<R>(&self, what: &T, work: impl FnOnce() -> R) -> Result<R> {
+        // ANCHOR: lend-body
         self.what.with(|place| match place {
             Some(_) => Err(EBUSY),
             None => {
@@ -364,6 +369,7 @@ impl<T: Sync + 'static, C: Context> Lent<T, C> {
         let _lent = ScopeGuard::new(|| self.what.with_again(|place| *place = None));
         // ANCHOR_END: lent-ends
         Ok(work())
+        // ANCHOR_END: lend-body
     }
 
     /// Looks at what is lent. [`ENXIO`] if nothing is.

@@ -28,7 +28,7 @@ use crate::paths::{Paths, make_dir, read, write};
 use crate::say::{Result, Times, problem};
 use crate::session::Session;
 use crate::stage::Stage;
-use crate::tools::cores;
+use crate::tools::{cores, lua};
 use crate::vm::{Boot, End, Machine, Plan, session_limit};
 
 /// A tree of the ladder.
@@ -211,6 +211,10 @@ fn run(paths: &Paths, stage: &Stage, lab: &Lab, rungs: &[Rung<'_>]) -> Result<(S
     let kbuild = top.join("Kbuild");
     if read(&kbuild).ok().as_ref() != Some(&folders) {
         write(&kbuild, &folders)?;
+    }
+    if lua::is_wanted(&stage.dir) {
+        // The Kbuild of all trees does not say so.
+        lua::ready(paths, &mut times)?;
     }
     let extra = [QUIET, &format!("-j{}", cores())];
     let built =

@@ -161,7 +161,7 @@ pub fn sources(dir: &Path) -> Vec<String> {
 
 /// An editor's own files are no sources.
 fn is_source(name: &str) -> bool {
-    let known = [".rs", ".c", ".h"].iter().any(|end| name.ends_with(end));
+    let known = [".rs", ".c", ".h", ".S", ".mk", ".lua"].iter().any(|end| name.ends_with(end));
     !name.starts_with('.') && (known || name == "Kbuild")
 }
 
