@@ -140,6 +140,7 @@ fn unknown_values() {
     m.refuses(&["stage-1", "run"], &script("a.lua"), &["stage 1 runs no scripts in Lua"]);
     m.refuses(&["stage-1", "bless"], &[("ARGS", "cco_ms=1")], &["ARGS= does not go with bless"]);
     m.refuses(&["stage-1", "shell"], &[], &["wants a terminal"]);
+    m.refuses(&["stage-1", "debug"], &[], &["wants a terminal"]);
     m.refuses(&["stage-1", "test"], &[("C", "x")], &["no `x` among its checks", "self-join"]);
     m.refuses(&["stage-1", "torture"], &[("SECONDS", "long")], &["SECONDS=long", "a number"]);
 }
