@@ -504,6 +504,7 @@ impl<T> Garbage for Node<T> {
 /// - What is dropped must be `Send` and `'static`; and, if it is to be dropped in the callback, may
 ///   be dropped there.
 pub(super) unsafe fn give_to_rcu<G: Garbage>(head: *mut bindings::callback_head, at_once: bool) {
+    // ANCHOR: give-body
     IN_FLIGHT.add(1, Relaxed);
     let callback = if at_once {
         reclaim::<G>
@@ -516,6 +517,7 @@ pub(super) unsafe fn give_to_rcu<G: Garbage>(head: *mut bindings::callback_head,
     // there by then if the module keeps an `RcuBarrier`, as it says.
     unsafe { bindings::call_rcu(head, Some(callback)) };
     // ANCHOR_END: defer-callback
+    // ANCHOR_END: give-body
 }
 
 /// The callback that reclaims on the spot; or a worker's function.

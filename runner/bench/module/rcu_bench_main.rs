@@ -77,7 +77,10 @@ impl kernel::Module for RcuBench {
         let operations = world.operations()?;
         let mode = module_parameters::mode.value();
 
-        pr_info!("[bench] begin: mode={mode} cpus={}\n", toy::cpus::online().count());
+        pr_info!(
+            "[bench] begin: mode={mode} cpus={}\n",
+            toy::cpus::online().count()
+        );
         // Threads go where they are told to; this one stays.
         let first = toy::cpus::online().next().ok_or(ENODEV)?;
         let journey = toy::cpus::Journey::begin()?;
