@@ -449,9 +449,11 @@ where
             return;
         }
 
+        // ANCHOR: defer-given
         // SAFETY: The head is that of a node which nobody else retires, so it is not in use. The
         // node was unpublished.
         unsafe { give_to_rcu::<Node<T>>(head, D::IN_CALLBACK || !needs_drop::<T>()) };
+        // ANCHOR_END: defer-given
         // ANCHOR_END: defer-body
     }
     // ANCHOR_END: defer
