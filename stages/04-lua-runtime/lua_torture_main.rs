@@ -92,7 +92,7 @@ static NOT_OPENED: Atomic<u64> = Atomic::new(0);
 /// Scripts with an end as it should be.
 static AS_WANTED: Atomic<u64> = Atomic::new(0);
 
-/// Scripts that got no memory.
+/// Scripts that got no memory, those that want just that among them.
 static NO_MEMORY: Atomic<u64> = Atomic::new(0);
 
 /// Scripts that were ended because their thread was to end.
@@ -141,6 +141,9 @@ fn run(number: usize, state: &mut State, stop: &StopToken) {
             }
             Err(Message(text)) if matches!(script.want, Want::Error(e) if has(text, e)) => {
                 AS_WANTED.add(1, Relaxed);
+                if has(text, "not enough memory") {
+                    NO_MEMORY.add(1, Relaxed);
+                }
             }
             Err(Message(text)) if has(text, "not enough memory") => NO_MEMORY.add(1, Relaxed),
             // The budget of whoever is to end is spent.
