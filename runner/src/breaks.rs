@@ -12,7 +12,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::kernel::{Flavour, Kernel};
-use crate::module;
+use crate::module::{self, Built};
 use crate::paths::{Paths, var, write};
 use crate::say::{Result, Times, last_lines, problem, step};
 use crate::session::{self, Session, lines_of};
@@ -108,6 +108,32 @@ impl Case<'_> {
         format!("{}/{}-{}", self.kind, self.stage.folder, self.name)
     }
 
+    /// Builds it; all of the stage's modules, or just the one that it is about.
+    fn build(
+        &self,
+        paths: &Paths,
+        kernel: &Kernel,
+        toolchain: &Toolchain,
+        module: &str,
+    ) -> Result<Built> {
+        let &Self { stage, variant, .. } = self;
+        let own = || module::own(paths, kernel, toolchain, stage);
+        if variant.replace.is_empty() {
+            return own();
+        }
+        let place = self.place();
+        let tree = variant.make(paths, stage, &place)?;
+        // A program is built with all of them, and so is a script's second module.
+        let all =
+            !variant.programs.is_empty() || loads_others(variant, module, &stage.about.modules);
+        let mut extra = vec![];
+        if lua::is_wanted(&tree) && !variant.changes("lua") {
+            extra.push(format!("KLUA_BUILT={}", own()?.dir.display()));
+        }
+        let extra: Vec<_> = extra.iter().map(String::as_str).collect();
+        module::build(paths, kernel, toolchain, &tree, &place, (!all).then_some(module), &extra)
+    }
+
     /// Builds it, and puts its modules into a session, in a folder of its name; gives the one
     /// that it is about.
     pub fn put(
@@ -119,29 +145,11 @@ impl Case<'_> {
     ) -> Result<&str> {
         let &Self { stage, name, variant, .. } = self;
         let module = stage.module_named(variant.module.as_deref())?;
-        // Where nothing is replaced, the stage's own build will do.
-        let (tree, place) = match variant.replace.is_empty() {
-            true => (stage.dir.clone(), format!("stage-{}", stage.number)),
-            false => (variant.make(paths, stage, &self.place())?, self.place()),
-        };
-        // A program is built with all of them, and so is a script's second module.
-        let all =
-            !variant.programs.is_empty() || loads_others(variant, module, &stage.about.modules);
-        let only = (!all).then_some(module);
-        let mut extra = vec![];
-        if tree != stage.dir && lua::is_wanted(&tree) && !variant.changes("lua") {
-            let own = module::own(paths, kernel, toolchain, stage)?;
-            extra.push(format!("KLUA_BUILT={}", own.display()));
-        }
-        let extra: Vec<_> = extra.iter().map(String::as_str).collect();
-        let built = module::build(paths, kernel, toolchain, &tree, &place, only, &extra)?;
+        let built = self.build(paths, kernel, toolchain, module)?;
         session.add_modules(stage, &built, name)?;
-        if let Some(other) = &variant.beside {
-            let beside = find(stage, self.kind, other)?;
-            let place = format!("{}/{}-{other}", self.kind, stage.folder);
-            let tree = beside.make(paths, stage, &place)?;
-            let built = module::build(paths, kernel, toolchain, &tree, &place, Some(module), &[])?;
-            session.add_modules(stage, &built, other)?;
+        if let Some(name) = &variant.beside {
+            let variant = &find(stage, self.kind, name)?;
+            Case { name, variant, ..*self }.put(paths, kernel, toolchain, session)?;
         }
         for program in &variant.programs {
             let name = program.rsplit('/').next().unwrap_or(program);

@@ -138,8 +138,7 @@ fn looks(module: &str) -> Vec<String> {
         let reader = ["backtrace 2", "up", "print me.name", "print story.be_careful"];
         looks.extend(reader.map(str::to_owned));
         looks.extend(["print story.cco1", "info threads"].map(str::to_owned));
-    }
-    if module != "phased_state" {
+    } else {
         looks.push("info symbol $pc".into());
     }
     looks.extend(["delete", "detach"].map(str::to_owned));

@@ -15,6 +15,7 @@ use crate::stage::Stage;
 use crate::tools::{Toolchain, lua};
 
 /// A folder with built modules.
+#[derive(Clone)]
 pub struct Built {
     /// The folder.
     pub dir: PathBuf,
@@ -43,23 +44,18 @@ impl Built {
     }
 }
 
-/// Builds a stage's own modules, once for all that use products of theirs; gives their folder.
-pub fn own(
-    paths: &Paths,
-    kernel: &Kernel,
-    toolchain: &Toolchain,
-    stage: &Stage,
-) -> Result<PathBuf> {
-    static DONE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+/// Builds a stage's own modules, once for all variants that use them or products of theirs.
+pub fn own(paths: &Paths, kernel: &Kernel, toolchain: &Toolchain, stage: &Stage) -> Result<Built> {
+    static DONE: Mutex<BTreeMap<String, Built>> = Mutex::new(BTreeMap::new());
     let name = format!("stage-{}", stage.number);
     let mut done = DONE.lock().unwrap_or_else(|e| e.into_inner());
     let key = format!("{name}/{}", kernel.folder());
-    if let Some(dir) = done.get(&key) {
-        return Ok(dir.clone());
+    if let Some(built) = done.get(&key) {
+        return Ok(built.clone());
     }
     let built = build(paths, kernel, toolchain, &stage.dir, &name, None, &[])?;
-    done.insert(key, built.dir.clone());
-    Ok(built.dir)
+    done.insert(key, built.clone());
+    Ok(built)
 }
 
 /// Builds the modules of the sources in `from` into `build/<name>/<kernel>`.

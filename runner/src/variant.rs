@@ -46,7 +46,7 @@ pub struct Variant {
     #[serde(default)]
     pub counts: bool,
     /// Another one of the stage's variants of this kind, which is only built; a guest script loads
-    /// it by `FILE=<name> load <module>`.
+    /// it by `FROM=<name> load <module>`.
     pub beside: Option<String>,
     /// Programs that the variant's Kbuild makes besides, for the guest's /workshop.
     #[serde(default)]

@@ -14,7 +14,7 @@ use regex::{Captures, Regex};
 
 use super::operations::Code;
 use crate::say::{Doing, Result, problem};
-use crate::tools::{Toolchain, find};
+use crate::tools::Toolchain;
 
 /// Two functions of a module, compared.
 pub struct Compared {
@@ -32,10 +32,7 @@ pub fn compare(ko: &Path, toolchain: &Toolchain, c: &str, rust: &str) -> Result<
 
 /// The instructions of a function, made comparable.
 fn function(ko: &Path, toolchain: &Toolchain, name: &str) -> Result<Vec<String>> {
-    let objdump = find(&format!("llvm-objdump-{}", toolchain.llvm))
-        .or_else(|| find("llvm-objdump"))
-        .ok_or_else(|| problem("there is no llvm-objdump", "", "make doctor"))?;
-    let out = Command::new(objdump)
+    let out = Command::new(toolchain.llvm_program("llvm-objdump"))
         .args(["--disassemble", "--reloc", "--no-show-raw-insn", "--no-leading-addr"])
         .args(["--symbolize-operands", &format!("--disassemble-symbols={name}")])
         .arg(ko)
